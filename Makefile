@@ -1,0 +1,44 @@
+# Finds uv, or installs it from PyPI privately into this checkout; everything else is `uv run …`.
+.DEFAULT_GOAL := help
+.PHONY: help setup params repro test check ui bench
+
+# Some containers forbid Python to keep its bytecode; then every process compiles every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+PORT ?= 5000
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+RUN := $(UV) run --locked
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/ready  ## set up .venv in this checkout, nothing else
+
+.uv/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit("fifty needs Python 3.11 or newer; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@echo "uv is not installed; installing it into .uv"
+	@$(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv \
+	  || { rm -rf .uv; echo "could not install uv; install it by hand (pip install uv) and run make again" >&2; exit 1; }
+
+.venv/ready: $(if $(findstring .uv/,$(UV)),.uv/bin/uv) pyproject.toml uv.lock
+	@$(UV) sync --locked
+	@touch $@
+
+params: .venv/ready
+	@$(RUN) python -m pipelines.params
+
+repro: params  ## from raw data to evaluated, registered models: dvc repro
+	@$(RUN) dvc repro
+
+test: params  ## the whole test suite, with coverage
+	@$(RUN) pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+check: params  ## ruff and mypy
+	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
+
+ui: params  ## the MLflow dashboard on 127.0.0.1:5000 (make ui PORT=5001)
+	@$(RUN) python -m pipelines.ui --port $(PORT)
+
+bench: params  ## measure the figures of the README; takes about ten minutes
+	@$(RUN) python benchmarks/run.py

@@ -1,0 +1,79 @@
+"""What is wrong with an experiment's hyperparameters: the part of validation that needs the model families."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from pipelines.datasets import DATASETS
+from pipelines.explain import explain
+from pipelines.nearest import hint
+
+if TYPE_CHECKING:
+    from pipelines.params import Params
+
+CORNERS = 256
+
+
+def family_faults(params: "Params", key: str) -> Iterator[str]:
+    """Yield one line per fault in `experiments.<key>.model` and `.search.space`."""
+    from lit_models import FAMILIES
+
+    experiment = params.experiments[key]
+    where = f"experiments.{key}"
+    if experiment.family not in FAMILIES:
+        yield f"{where}.family: unknown value '{experiment.family}'; {hint(experiment.family, FAMILIES, 'value')}"
+        return
+    config_class = FAMILIES[experiment.family].Config
+    faults = list(_hyperparameter_faults(params, key, config_class))
+    yield from faults
+    if not faults and (problem := _shape_fault(params, key)):
+        yield f"{where}.{problem}"
+
+
+def _hyperparameter_faults(params: "Params", key: str, config_class: Any) -> Iterator[str]:
+    experiment = params.experiments[key]
+    where = f"experiments.{key}"
+    try:
+        params.family_config(key, {})
+    except ValidationError as error:
+        yield from explain(error, config_class, experiment.model, f"{where}.model.")
+    for name, domain in experiment.search.space.items():
+        path = f"{where}.search.space.{name}"
+        if name not in config_class.model_fields:
+            close = hint(name, config_class.model_fields, "key")
+            yield f"{path}: family '{experiment.family}' has no such hyperparameter; {close}"
+            continue
+        if name in experiment.model:
+            yield f"{path}: stands in {where}.model too, which the search would override; keep one"
+        if experiment.search.algorithm == "grid" and domain.choice is None:
+            yield f"{path}: a grid needs values; write {{choice: [...]}} instead of {domain.kind}"
+        for value in domain.probes:
+            try:
+                config_class.__pydantic_validator__.validate_assignment(config_class.model_construct(), name, value)
+            except ValidationError as error:
+                bad = [e for e in explain(error, config_class, {}, f"{where}.search.space.") if e.startswith(path)]
+                yield from (f"{line} (in its {domain.kind})" for line in bad)
+
+
+def _shape_fault(params: "Params", key: str) -> str | None:
+    """Try the network against the images in the corners of the space: every choice, both ends of each range."""
+    experiment = params.experiments[key]
+    dataset = params.datasets[experiment.dataset]
+    shape = DATASETS[dataset.kind].shape(dataset.prepare)
+    if shape is None:
+        return None
+    space = experiment.search.space
+    names = [name for name, domain in space.items() if not all(isinstance(v, float) for v in domain.probes)]
+    if math.prod(len(space[name].probes) for name in names) <= CORNERS:
+        corners = [dict(zip(names, c, strict=True)) for c in itertools.product(*(space[n].probes for n in names))]
+    else:
+        corners = [{name: value} for name in names for value in space[name].probes]
+    for corner in corners:
+        problem = params.family_config(key, corner).problem(shape)
+        if problem:
+            drawn = "".join(f" with {name}={value}" for name, value in corner.items())
+            return f"model: {problem}{drawn and f' ({drawn.strip()})'}"
+    return None

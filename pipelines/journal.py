@@ -1,0 +1,135 @@
+"""The journal: what MLflow shall know, written to disk first and sent later, at the server's own pace.
+
+A journal is a file of JSON lines, one event each. While its stage runs it stands in the outbox under the main
+checkout, beside copies of the artifacts it names; when the stage ends it becomes part of the stage's outs too,
+so that MLflow can be rebuilt from them. Nothing here waits for a network, and nothing here imports mlflow.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from pipelines import places
+
+NAME = "journal.jsonl"
+
+
+def outbox() -> Path:
+    """The folder of journals that are not sent yet, one subfolder each."""
+    return places.state("outbox")
+
+
+class Journal:
+    """Writes events in order; each is on its way to disk before the call returns.
+
+    The lock on the file tells a journal in the making from one whose writer was killed.
+    """
+
+    def __init__(self, stage: str) -> None:
+        self.folder = outbox() / f"{time.time_ns()}-{stage.replace('@', '-')}-{uuid.uuid4().hex[:8]}"
+        (self.folder / "files").mkdir(parents=True)
+        self._file: IO[str] = (self.folder / NAME).open("a", encoding="utf-8")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._open: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Runs still open are closed as killed, or failed if an ordinary exception came."""
+        status = "FAILED" if kind is not None and issubclass(kind, Exception) else "KILLED"
+        for run in reversed(self._open.copy()):
+            self.end(run, status)
+        self._file.close()
+
+    def start(self, experiment: str, name: str, tags: dict[str, str], parent: str | None = None) -> str:
+        """Begin a run and return its key, which is the same in the journal, the outs and MLflow's tag `fifty.run`."""
+        run = uuid.uuid4().hex
+        self._write(run, "start", experiment=experiment, name=name, tags=tags, parent=parent)
+        self._open.append(run)
+        return run
+
+    def params(self, run: str, params: dict[str, Any]) -> None:
+        """Record hyperparameters."""
+        self._write(run, "params", params={name: str(value) for name, value in params.items()})
+
+    def tags(self, run: str, tags: dict[str, str]) -> None:
+        """Record tags that were not known at the start."""
+        self._write(run, "tags", tags=tags)
+
+    def metrics(self, run: str, step: int, metrics: dict[str, float]) -> None:
+        """Record metrics of one step."""
+        self._write(run, "metrics", step=step, metrics=metrics)
+
+    def dataset(self, run: str, name: str, digest: str, source: str, context: str) -> None:
+        """Record the data that the run reads."""
+        self._write(run, "dataset", name=name, digest=digest, source=source, context=context)
+
+    def artifact(self, run: str, file: Path, path: str) -> None:
+        """Record a file or folder; `path` is where it stands relative to the journal in the outs, and in MLflow."""
+        target = self.folder / "files" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_dir():
+            shutil.copytree(file, target)
+        else:
+            shutil.copy2(file, target)
+        self._write(run, "artifact", path=path)
+
+    def model(self, run: str, path: str, name: str, tags: dict[str, str]) -> None:
+        """Register the artifact folder `path` as a version of the model `name`."""
+        self._write(run, "model", path=path, name=name, tags=tags)
+
+    def end(self, run: str, status: str = "FINISHED") -> None:
+        """Close a run; `status` is one of MLflow's."""
+        self._open.remove(run)
+        self._write(run, "end", status=status)
+
+    def save(self, target: Path) -> None:
+        """Copy the journal into an out, when all its runs have ended."""
+        assert not self._open, "an out holds only journals of finished runs"
+        self._file.flush()
+        shutil.copyfile(self.folder / NAME, target)
+
+    def _write(self, run: str, event: str, **values: Any) -> None:
+        line = {"run": run, "event": event, "time": time.time_ns() // 1_000_000, **values}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+
+def events(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the whole lines of a journal; a last line that its killed writer left in two is passed over."""
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def close_orphan(file: Path) -> bool:
+    """Close the runs of a journal whose writer is dead; False if the writer lives (or another closes it just now)."""
+    with file.open("r+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        started: dict[str, None] = {}
+        for event in events(file):
+            if event["event"] == "start":
+                started[event["run"]] = None
+            elif event["event"] == "end":
+                started.pop(event["run"], None)
+        if started:
+            content = file.read_bytes()
+            # The killed writer may have left half a line.
+            os.truncate(file, content.rfind(b"\n") + 1)
+            stream.seek(0, os.SEEK_END)
+            now = time.time_ns() // 1_000_000
+            for run in reversed(started):
+                stream.write(json.dumps({"run": run, "event": "end", "time": now, "status": "KILLED"}) + "\n")
+        return True

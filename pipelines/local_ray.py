@@ -1,0 +1,52 @@
+"""Ray on this machine, for as long as one search takes: quiet, guarded by a token, gone without a trace."""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Under `uv run` Ray would pack the environment anew for every worker.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    # Tune's own handler turns Ctrl-C into a normal return with half of the trials.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # The journal is the record; Tune's CSV, JSON and TensorBoard files would be thrown away.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextmanager
+def local_ray(cpus: int) -> Iterator[Path]:
+    """Start Ray and yield a folder for what Tune must write; both are gone afterwards, whatever happened.
+
+    Ray's processes listen on every address of the machine and offer no other way; the token, made for this one
+    search and handed down by environment, turns everybody else away.
+    """
+    os.environ.update(SETTINGS)
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    # Workers import this checkout's code, not another's that may be installed.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH")]))
+    import ray
+
+    # Sockets lie in here, and a socket's path may have 107 characters at most.
+    folder = Path(tempfile.mkdtemp(prefix="fifty-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108
+    try:
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            _temp_dir=str(folder / "ray"),
+        )
+        yield folder
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)

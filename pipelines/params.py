@@ -1,0 +1,188 @@
+"""Composes the schema of params.yaml from its owners' configs, and is the only reader of that file.
+
+    python -m pipelines.params        # validates the whole file: one line per fault, exit code 2
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pipelines import places, yaml_source
+from pipelines.datasets import DATASETS
+from pipelines.datasets.base import PrepareConfig
+from pipelines.evaluate import EvaluateConfig
+from pipelines.explain import explain
+from pipelines.nearest import hint, known
+from pipelines.policy import AugmentConfig
+from pipelines.report import ReportConfig
+from pipelines.searchers import SEARCHERS, SearchConfig
+from pipelines.train import TrainConfig
+
+if TYPE_CHECKING:
+    from lit_models.base import FamilyConfig
+
+FILE = Path("params.yaml")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+GRID_CORNERS = 256
+
+
+class Section(BaseModel):
+    """A mapping in params.yaml: unknown keys, wrong types and NaN are refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class DatasetParams(Section):
+    """`datasets.<key>`: where data comes from and what is made of it before any model sees it."""
+
+    kind: str = Field(description="a name in pipelines/datasets/__init__.py")
+    fetch: dict[str, Any] = Field(description="what this kind of dataset is fetched from")
+    prepare: PrepareConfig
+    augment: AugmentConfig
+
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, name: str) -> str:
+        return known(name, DATASETS)
+
+
+class ExperimentParams(Section):
+    """`experiments.<key>`: one family on one dataset, searched, trained, evaluated."""
+
+    dataset: str = Field(description="a key of `datasets`")
+    family: str = Field(description="a name in lit_models/__init__.py")
+    model: dict[str, Any] = Field(description="hyperparameters that the search leaves alone")
+    search: SearchConfig
+    train: TrainConfig
+    evaluate: EvaluateConfig
+
+
+class Params(Section):
+    """The whole file."""
+
+    datasets: dict[str, DatasetParams] = Field(min_length=1)
+    experiments: dict[str, ExperimentParams] = Field(min_length=1)
+    report: ReportConfig
+
+    @cached_property
+    def _families(self) -> dict[str, Any]:
+        from lit_models import FAMILIES
+
+        return dict(FAMILIES)
+
+    def fetch_config(self, dataset: str) -> Any:
+        """The dataset's own fetch config, typed."""
+        section = self.datasets[dataset]
+        return _strict(DATASETS[section.kind].FetchConfig, section.fetch)
+
+    def family_config(self, experiment: str, drawn: dict[str, Any]) -> "FamilyConfig":
+        """The family's config with `model:` and the drawn hyperparameters in it."""
+        section = self.experiments[experiment]
+        config: FamilyConfig = _strict(self._families[section.family].Config, {**section.model, **drawn})
+        return config
+
+
+class ParamsFaults(Exception):
+    """params.yaml is not valid; `faults` holds one line per fault."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def load(path: Path = FILE) -> Params:
+    """Read and validate the whole file.
+
+    Raises:
+        ParamsFaults: anything in it is wrong.
+    """
+    try:
+        data = yaml_source.read(path)
+    except yaml_source.YamlFaults as error:
+        raise ParamsFaults(error.faults) from None
+    try:
+        params = _strict(Params, data)
+    except ValidationError as error:
+        raise ParamsFaults(explain(error, Params, data)) from None
+    if faults := _dataset_faults(params):
+        raise ParamsFaults(faults)
+    _check_families(params, path)
+    return params
+
+
+def _strict(model: type[BaseModel], data: Any) -> Any:
+    # JSON mode is strict about scalars and yet takes a list for a tuple, which YAML cannot write.
+    return model.model_validate_json(json.dumps(data, default=str), strict=True)
+
+
+def _dataset_faults(params: Params) -> list[str]:
+    faults = []
+    for kind, keys in (("datasets", params.datasets), ("experiments", params.experiments)):
+        faults += [
+            f"{kind}.{key}: a name holds letters, digits, '-' and '_' only" for key in keys if not NAME.fullmatch(key)
+        ]
+    for key, dataset in params.datasets.items():
+        fetch_config = DATASETS[dataset.kind].FetchConfig
+        try:
+            _strict(fetch_config, dataset.fetch)
+        except ValidationError as error:
+            faults += explain(error, fetch_config, dataset.fetch, f"datasets.{key}.fetch.")
+    for key, experiment in params.experiments.items():
+        if experiment.dataset not in params.datasets:
+            close = hint(experiment.dataset, params.datasets, "value")
+            faults.append(f"experiments.{key}.dataset: no dataset '{experiment.dataset}' in this file; {close}")
+        if not experiment.search.space:
+            faults.append(f"experiments.{key}.search.space: the search space is empty; name a hyperparameter")
+    return faults
+
+
+def _check_families(params: Params, path: Path) -> None:
+    """Check what only the families know. They need torch, so a file found valid is remembered by its hash."""
+    stamp = places.state("valid", _fingerprint(path))
+    if stamp.exists():
+        return
+    from pipelines.family_faults import family_faults
+
+    faults = [line for key in params.experiments for line in family_faults(params, key)]
+    if faults:
+        raise ParamsFaults(faults)
+    try:
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+    except OSError:
+        pass  # only costs the next process the imports; whoever needs to write says what is wrong
+
+
+def _fingerprint(path: Path) -> str:
+    here = Path(__file__).parent
+    sources = [*sorted(here.rglob("*.py")), *sorted((here.parent / "lit_models").rglob("*.py"))]
+    digest = hashlib.sha256()
+    for file in (path, *sources):
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def main() -> int:
+    """Validate the file that the command names."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.params", description="Validate params.yaml whole.")
+    parser.add_argument("file", nargs="?", type=Path, default=FILE, help="default: %(default)s")
+    path = parser.parse_args().file
+    try:
+        load(path)
+    except ParamsFaults as error:
+        print("\n".join(error.faults), file=sys.stderr)
+        return 2
+    return 0
+
+
+__all__ = ["SEARCHERS", "Params", "ParamsFaults", "load"]
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Stage `report`: compares all experiments of params.yaml on one page, reports/index.html, and in one picture.
+
+python -m pipelines.report
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines import outs, places, stage
+from pipelines.stage import Stage
+
+FOLDER = Path("reports")
+
+
+class ReportConfig(BaseModel):
+    """The section `report`."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    dollars_per_hour: float = Field(
+        default=1.0, ge=0, le=1000, description="what an hour of this machine costs; seconds become dollars by it"
+    )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One experiment as the report shows it; seconds are those of its search and training together."""
+
+    key: str
+    dataset: str
+    family: str
+    accuracy: float
+    macro_f1: float
+    calibration_error: float
+    parameters: int
+    seconds: float
+    dollars: float
+    hyperparameters: dict[str, Any]
+    pictures: list[Path]
+
+
+def report(work: Stage) -> None:
+    """Write the page and the picture, then see that MLflow has everything that the outs hold."""
+    from pipelines.report_page import comparison, page
+
+    entries = [_entry(work, key) for key in work.params.experiments]
+    with outs.staged(FOLDER) as (folder,):
+        comparison(entries, folder / "comparison.png")
+        (folder / "index.html").write_text(page(entries, folder / "comparison.png", work.params.report))
+    for entry in sorted(entries, key=lambda entry: -entry.accuracy):
+        work.say(f"{entry.key:<24} accuracy {entry.accuracy:.4f}   {entry.seconds:7.1f} s   ${entry.dollars:.4f}")
+    work.say(f"{FOLDER / 'index.html'} compares them; `make ui` shows every run")
+    _sync(work)
+
+
+def _entry(work: Stage, key: str) -> Entry:
+    from pipelines.faults import Fault
+    from ruamel.yaml import YAML
+
+    results, section = places.results(key), work.params.experiments[key]
+    try:
+        scores = json.loads((results / "metrics.json").read_text())
+        winner = YAML(typ="safe").load(results / "search" / "best.yaml")
+    except FileNotFoundError as error:
+        raise Fault(f"{error.filename} is missing; run: dvc repro evaluate@{key}") from None
+    seconds = scores["search_seconds"] + scores["seconds"]
+    return Entry(
+        key=key,
+        dataset=section.dataset,
+        family=section.family,
+        accuracy=scores["accuracy"],
+        macro_f1=scores["macro_f1"],
+        calibration_error=scores["calibration_error"],
+        parameters=int(scores["parameters"]),
+        seconds=seconds,
+        dollars=seconds / 3600 * work.params.report.dollars_per_hour,
+        hyperparameters=winner["hyperparameters"],
+        pictures=sorted((results / "plots" / "pictures").glob("*.png")),
+    )
+
+
+def _sync(work: Stage) -> None:
+    from pipelines import tracking
+
+    try:
+        rebuilt = tracking.sync(work.params)
+    except Exception as error:  # the page is whole; a server that is down must not fail it
+        print(f"tracking: {tracking.shown_uri()} lacks records: {error}", file=sys.stderr)
+        print("Nothing is lost; later: python -m pipelines.tracking", file=sys.stderr)
+    else:
+        if rebuilt:
+            work.say(f"{rebuilt} journal(s) rebuilt in MLflow from the outs")
+
+
+if __name__ == "__main__":
+    stage.main("report", "Compare all experiments on one page.", report, over="")

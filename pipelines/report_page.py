@@ -1,0 +1,99 @@
+"""The report's page and picture: self-contained HTML, no script, nothing loaded from anywhere."""
+
+import base64
+from html import escape
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from pipelines.evaluation_pictures import save
+from pipelines.report import Entry, ReportConfig
+
+COLORS = ("#22577a", "#d1495b", "#38a3a5", "#edae49", "#6d597a", "#57cc99", "#8d6b94", "#003d5b")
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #22303c; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
+h1, h2 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccd3d9 }
+table { border-collapse: collapse; width: 100% } th, td { padding: .35rem .6rem; text-align: right }
+th:first-child, td:first-child, th:nth-child(2), td:nth-child(2), th:nth-child(3), td:nth-child(3) { text-align: left }
+thead th { border-bottom: 2px solid #22303c } tbody tr:nth-child(odd) { background: #f3f5f7 }
+img { max-width: 100% } .pictures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start }
+.pictures img { max-width: 32rem; border: 1px solid #e0e4e8 } code { overflow-wrap: anywhere } small { color: #5a6b7b }
+"""
+
+
+def comparison(entries: list[Entry], path: Path) -> None:
+    """Draw accuracy against parameters, against seconds, against dollars: a point for each experiment."""
+    figure = Figure(figsize=(12, 4.2), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    for axes, name, label in zip(
+        panels,
+        ("parameters", "seconds", "dollars"),
+        ("parameters", "seconds of search and training", "dollars of search and training"),
+        strict=True,
+    ):
+        for index, entry in enumerate(entries):
+            color = COLORS[index % len(COLORS)]
+            axes.scatter(getattr(entry, name), entry.accuracy, s=70, color=color, label=entry.key, zorder=3)
+        values = [getattr(entry, name) for entry in entries]
+        if min(values) > 0 and max(values) > 20 * min(values):
+            axes.set_xscale("log")
+        else:
+            axes.set_xlim(0, max(values) * 1.15 or 1)
+        axes.set_xlabel(label)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("test accuracy")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(entries), 6), frameon=False)
+    save(figure, path)
+
+
+def page(entries: list[Entry], picture: Path, config: ReportConfig) -> str:
+    """Return the HTML."""
+    rows = "\n".join(_row(entry) for entry in sorted(entries, key=lambda entry: -entry.accuracy))
+    heads = ("experiment", "dataset", "family", "accuracy", "macro F1", "calibration error", "parameters")
+    header = "".join(f"<th>{head}</th>" for head in (*heads, "seconds", "dollars"))
+    price = f"${config.dollars_per_hour:.2f} an hour"
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>fifty: all experiments</title><style>{STYLE}</style></head><body>
+<h1>All experiments</h1>
+<p>Scores are on the test part, which no choice has seen. Seconds are those of search and training together;
+dollars are those seconds at {price} (<code>report.dollars_per_hour</code>).</p>
+{_image(picture, "test accuracy against parameters, seconds and dollars")}
+<table><thead><tr>{header}</tr></thead><tbody>
+{rows}
+</tbody></table>
+{"".join(_section(entry) for entry in entries)}
+</body></html>
+"""
+
+
+def _row(entry: Entry) -> str:
+    cells = (
+        f'<a href="#{escape(entry.key)}">{escape(entry.key)}</a>',
+        escape(entry.dataset),
+        escape(entry.family),
+        f"{entry.accuracy:.4f}",
+        f"{entry.macro_f1:.4f}",
+        f"{entry.calibration_error:.4f}",
+        f"{entry.parameters:,}",
+        f"{entry.seconds:.1f}",
+        f"${entry.dollars:.4f}",
+    )
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _section(entry: Entry) -> str:
+    best = ", ".join(f"{name}={value}" for name, value in entry.hyperparameters.items())
+    pictures = "\n".join(_image(path, path.stem.replace("_", " ")) for path in entry.pictures)
+    return (
+        f'<h2 id="{escape(entry.key)}">{escape(entry.key)}</h2>\n'
+        f"<p><small>Winner's hyperparameters: <code>{escape(best)}</code></small></p>\n"
+        f'<div class="pictures">{pictures}</div>\n'
+    )
+
+
+def _image(path: Path, text: str) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<img alt="{escape(text)}" src="data:image/png;base64,{data}">'

@@ -1,0 +1,94 @@
+"""What every stage shares: its command line, validation before work, and what it says when it cannot finish."""
+
+import argparse
+import errno
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Literal
+
+from pipelines.faults import Fault
+
+if TYPE_CHECKING:
+    from pipelines.params import Params
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage at work on one key of params.yaml."""
+
+    name: str
+    key: str
+    params: "Params"
+
+    @property
+    def title(self) -> str:
+        """The stage as DVC names it."""
+        return f"{self.name}@{self.key}" if self.key else self.name
+
+    def say(self, text: str) -> None:
+        """Print one line that begins with the stage's name, at once."""
+        print(f"{self.title}: {text}", flush=True)
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM arrived; like KeyboardInterrupt, no `except Exception` may swallow it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def main(name: str, description: str, body: Callable[[Stage], None], over: Literal["datasets", "experiments", ""]) -> None:
+    """Run `body` for the key that the command line names and exit: 0 done, 1 a fault, 2 bad parameters, 128+n signal n."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m pipelines.{name}",
+        description=description,
+        epilog="It reads params.yaml in this folder. `dvc repro` runs the stages in order and only where needed.",
+    )
+    if over:
+        parser.add_argument("key", metavar=over[:-1].upper(), help=f"a key of `{over}:` in params.yaml")
+    key = getattr(parser.parse_args(), "key", "")
+    sys.exit(_run(name, key, body, over))
+
+
+def _run(name: str, key: str, body: Callable[[Stage], None], over: str) -> int:
+    from pipelines.params import ParamsFaults, load
+
+    title = f"{name}@{key}" if key else name
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        params = load()
+        known = list(getattr(params, over)) if over else []
+        if over and key not in known:
+            raise Fault(f"params.yaml has no {over[:-1]} '{key}'; it has: {', '.join(known)}")
+        body(Stage(name, key, params))
+    except ParamsFaults as error:
+        print(f"{title}: params.yaml is not valid, nothing was run\n{error}", file=sys.stderr)
+        return 2
+    except Fault as error:
+        return _report(title, str(error), 1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        return _report(title, f"{error.strerror}{where}", 1)
+    except (Interrupted, KeyboardInterrupt) as error:
+        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+        return _report(title, f"stopped by {signal.Signals(number).name}", 128 + number)
+    return 0
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    # A second signal while things are cleaned up must not break the cleaning.
+    for other in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(other, signal.SIG_IGN)
+    raise Interrupted(number)
+
+
+def _report(title: str, text: str, code: int) -> int:
+    print(f"\n{title}: {text}\nIts outs are as they were. To go on: dvc repro", file=sys.stderr, flush=True)
+    return code

@@ -1,0 +1,285 @@
+"""The only importer of mlflow: replays journals into it, registers models, keeps the alias `champion` on the best.
+
+    python -m pipelines.tracking      # sends what is unsent, and rebuilds from the outs what MLflow lacks
+
+By default MLflow is an SQLite file with its artifacts beside it, in `mlruns/` of the main checkout;
+`MLFLOW_TRACKING_URI` is respected. Replaying twice changes nothing: a run is found by its key, a metric point keeps
+its timestamp, and MLflow drops a point that it has.
+"""
+
+import argparse
+import fcntl
+import json
+import logging
+import os
+import sys
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import delivery, journal, outs, places
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from pipelines.params import Params
+
+# A server that does not answer costs one try of a background thread; mlflow's own 7 retries of 120 s would hold it.
+QUIET = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+RUN_TAG = "fifty.run"
+CHUNK = 400
+CHAMPION = "champion"
+
+
+def uri() -> str:
+    """The tracking server: `MLFLOW_TRACKING_URI`, or SQLite in the main checkout."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{places.main_checkout() / 'mlruns' / 'mlflow.db'}"
+
+
+def shown_uri() -> str:
+    """The server's address without user name and password."""
+    scheme, separator, rest = uri().partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+@lru_cache
+def _client(address: str) -> "MlflowClient":
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    if not address.startswith("sqlite:///"):
+        return mlflow.MlflowClient(address, registry_uri=address)
+    database = Path(address.removeprefix("sqlite:///"))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with (database.parent / ".creating").open("w") as lock:
+        # The first process makes the tables; a second one at the same moment would make them too.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return mlflow.MlflowClient(address, registry_uri=address)
+
+
+class Sender:
+    """Replays one journal; `root` is where its artifacts stand, `memory` a file that remembers how far it came."""
+
+    def __init__(self, root: Path, memory: Path | None) -> None:
+        self._root = root
+        self._memory = memory
+        self._client = _client(uri())
+        self._ids: dict[str, str] = {}
+        self._batches: dict[str, dict[str, list[Any]]] = {}
+
+    def send(self, file: Path) -> None:
+        """Send the events that were not sent yet to this server, in order, in batches."""
+        sent = self._recall()
+        pending = islice(journal.events(file), sent, None)
+        while chunk := list(islice(pending, CHUNK)):
+            for event in chunk:
+                getattr(self, f"_{event['event']}")(event)
+            for run in list(self._batches):
+                self._flush(run)
+            sent += len(chunk)
+            if self._memory:
+                memory = {"uri": uri(), "sent": sent, "ids": self._ids}
+                outs.write_atomically(self._memory, json.dumps(memory).encode())
+
+    def _recall(self) -> int:
+        if self._memory is None or not self._memory.exists():
+            return 0
+        memory = json.loads(self._memory.read_text())
+        if memory["uri"] != uri():
+            return 0
+        self._ids = memory["ids"]
+        return int(memory["sent"])
+
+    def _start(self, event: dict[str, Any]) -> None:
+        experiment = self._experiment(event["experiment"])
+        found = find_run(event["run"], [experiment])
+        if found is None:
+            tags = {**event["tags"], RUN_TAG: event["run"]}
+            if event["parent"]:
+                tags["mlflow.parentRunId"] = self._ids[event["parent"]]
+            found = self._client.create_run(experiment, event["time"], tags, event["name"])
+        self._ids[event["run"]] = found.info.run_id
+
+    def _experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self._client.get_experiment_by_name(name)
+        if found:
+            return str(found.experiment_id)
+        beside = uri().startswith("sqlite:///")
+        location = (Path(uri().removeprefix("sqlite:///")).parent / "artifacts").as_uri() if beside else None
+        try:
+            return str(self._client.create_experiment(name, location))
+        except MlflowException:  # another process was first
+            if found := self._client.get_experiment_by_name(name):
+                return str(found.experiment_id)
+            raise
+
+    def _batch(self, event: dict[str, Any]) -> dict[str, list[Any]]:
+        return self._batches.setdefault(self._ids[event["run"]], {"metrics": [], "params": [], "tags": []})
+
+    def _params(self, event: dict[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        self._batch(event)["params"] += [Param(name, value[:6000]) for name, value in event["params"].items()]
+
+    def _tags(self, event: dict[str, Any]) -> None:
+        from mlflow.entities import RunTag
+
+        self._batch(event)["tags"] += [RunTag(name, value) for name, value in event["tags"].items()]
+
+    def _metrics(self, event: dict[str, Any]) -> None:
+        from mlflow.entities import Metric
+
+        self._batch(event)["metrics"] += [
+            Metric(name, float(value), event["time"], event["step"]) for name, value in event["metrics"].items()
+        ]
+
+    def _flush(self, run_id: str) -> None:
+        batch = self._batches.pop(run_id, {"metrics": [], "params": [], "tags": []})
+        # MLflow takes at most 1000 metrics, 100 params and 100 tags in a request.
+        for kind, size in (("params", 100), ("tags", 100), ("metrics", 1000)):
+            for start in range(0, len(batch[kind]), size):
+                self._client.log_batch(run_id, **{kind: batch[kind][start : start + size]})
+
+    def _dataset(self, event: dict[str, Any]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = json.dumps({"uri": event["source"]})
+        dataset = Dataset(event["name"], event["digest"], "local", source)
+        tag = InputTag("mlflow.data.context", event["context"])
+        self._client.log_inputs(self._ids[event["run"]], [DatasetInput(dataset, [tag])])
+
+    def _artifact(self, event: dict[str, Any]) -> None:
+        local, parent = self._root / event["path"], str(Path(event["path"]).parent)
+        run_id = self._ids[event["run"]]
+        if local.is_dir():
+            self._client.log_artifacts(run_id, str(local), event["path"])
+        else:
+            self._client.log_artifact(run_id, str(local), None if parent == "." else parent)
+
+    def _model(self, event: dict[str, Any]) -> None:
+        from mlflow.exceptions import MlflowException
+
+        run_id, name = self._ids[event["run"]], event["name"]
+        if not self._client.search_model_versions(f"run_id='{run_id}'"):
+            try:
+                self._client.create_registered_model(name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            source = f"{self._client.get_run(run_id).info.artifact_uri}/{event['path']}"
+            self._client.create_model_version(name, source, run_id, tags=event["tags"])
+        crown(name, event["tags"]["data.prepared"])
+
+    def _end(self, event: dict[str, Any]) -> None:
+        run_id = self._ids[event["run"]]
+        self._flush(run_id)
+        self._client.set_terminated(run_id, event["status"], event["time"])
+
+
+def find_run(key: str, experiments: list[str] | None = None) -> Any:
+    """The run with this key, deleted ones included (who deleted a run does not want it back), or None."""
+    from mlflow.entities import ViewType
+
+    client = _client(uri())
+    if experiments is None:
+        experiments = [found.experiment_id for found in client.search_experiments(ViewType.ALL)]
+    found = client.search_runs(experiments, f"tags.`{RUN_TAG}` = '{key}'", ViewType.ALL, max_results=1)
+    return found[0] if found else None
+
+
+def crown(name: str, prepared: str) -> None:
+    """Put `champion` on the version with the best validation accuracy on this prepared data.
+
+    Accuracies on another split do not compare, so other data hashes are passed over. Ties go to the lower loss,
+    then to the older version.
+    """
+    client = _client(uri())
+    rivals = [v for v in client.search_model_versions(f"name='{name}'") if v.tags.get("data.prepared") == prepared]
+    if rivals:
+        best = min(rivals, key=lambda v: (-float(v.tags["val_accuracy"]), float(v.tags["val_loss"]), int(v.version)))
+        client.set_registered_model_alias(name, CHAMPION, best.version)
+
+
+def sync(params: "Params") -> int:
+    """Send the outbox, then rebuild from the outs whatever MLflow lacks; return the number of journals rebuilt.
+
+    DVC restores outs without running a stage (`dvc checkout`, `dvc pull`, its run cache), and a database can be lost.
+    """
+    delivery.send_outbox()
+    rebuilt = 0
+    for key, experiment in params.experiments.items():
+        for folder in (places.results(key) / "search", places.model(key), places.results(key)):
+            file = folder / journal.NAME
+            if not file.exists():
+                continue
+            found = find_run(next(journal.events(file))["run"])
+            if found is None or found.info.status != "FINISHED":
+                Sender(folder, None).send(file)
+                rebuilt += 1
+        for event in _model_events(places.model(key) / journal.NAME):
+            crown(event["name"], event["tags"]["data.prepared"])
+    return rebuilt
+
+
+def _model_events(file: Path) -> list[dict[str, Any]]:
+    return [event for event in journal.events(file) if event["event"] == "model"] if file.exists() else []
+
+
+def package_model(model: Any, example: Any, folder: Path) -> None:
+    """Write `model` as an MLflow model that loads without this project's code: an exported graph, no pickle in it.
+
+    `example` is a float32 array (2, C, H, W) of raw pixel values; the first axis is free in the exported graph.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    import mlflow.pytorch
+    import torch
+    from mlflow.models import infer_signature
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    with torch.no_grad():
+        logits = model(torch.from_numpy(example)).numpy()
+    mlflow.pytorch.save_model(
+        model,
+        folder,
+        signature=infer_signature(example, logits),
+        input_example=example,
+        serialization_format="pt2",
+        # Named here, for mlflow finds them by importing the model in a process of its own.
+        pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", f"mlflow=={mlflow.__version__}"],
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Send, rebuild, and say what was done."""
+    argparse.ArgumentParser(
+        prog="python -m pipelines.tracking",
+        description="Send unsent records to MLflow and rebuild from the outs what it lacks.",
+    ).parse_args(arguments)
+    from pipelines.params import ParamsFaults, load
+
+    try:
+        rebuilt = sync(load())
+    except ParamsFaults as error:
+        print(error, file=sys.stderr)
+        return 2
+    except Exception as error:  # whatever a server answers, a person needs one sentence
+        print(f"tracking: {shown_uri()} did not take the records: {error}", file=sys.stderr)
+        return 1
+    print(f"tracking: everything is in {shown_uri()}" + (f", {rebuilt} journal(s) rebuilt" if rebuilt else ""))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

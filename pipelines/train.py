@@ -1,0 +1,197 @@
+"""Stage `train`: trains the search's winner to the end and writes it to models/<experiment>/.
+
+    python -m pipelines.train digits-cnn
+
+Killed at any moment and started again, it goes on from its last epoch and ends in the same weights, bit by bit.
+"""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines import lineage, outs, places, stage
+from pipelines.stage import Stage
+
+if TYPE_CHECKING:
+    from lit_models.base import LitModel
+    from lit_models.fit import FitResult
+    from pipelines.journal import Journal
+
+
+class TrainConfig(BaseModel):
+    """The section `experiments.<key>.train`."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    fit_on: Literal["train", "train+val"] = Field(
+        default="train",
+        description="`train` stops early on val; `train+val` trains on both for the winner's best number of epochs",
+    )
+    epochs: int = Field(default=30, ge=1, le=100_000, description="most epochs of `train`")
+    patience: int = Field(default=10, ge=1, description="epochs without a lower validation loss before `train` stops")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="seed of weights, batches, dropout and augmentation")
+    threads: int = Field(default=1, ge=1, le=256, description="CPU threads; they decide float rounding")
+
+
+def train(work: Stage) -> None:
+    """Fit the winner, keep its weights, its exported graph and its history, and register it."""
+    from pipelines.delivery import Delivery
+    from pipelines.journal import Journal
+    from ruamel.yaml import YAML
+
+    best = YAML(typ="safe").load(places.results(work.key) / "search" / "best.yaml")
+    state = places.state("train", work.key, _fingerprint(work, best))
+    with Delivery(), Journal(work.title) as journal:
+        run, tags = _start_run(work, best, journal)
+        began = time.time()
+        model, outcome = _fit(work, best, state, journal, run)
+        seconds = time.time() - began
+        final = outcome.history[outcome.best_epoch - 1]
+        summary = {
+            "epochs": len(outcome.history),
+            "best_epoch": outcome.best_epoch,
+            # Trained on val too, the winner has no validation figures of its own but those of its trial.
+            "val_accuracy": best["val_accuracy"] if final.val_accuracy is None else final.val_accuracy,
+            "val_loss": best["val_loss"] if final.val_loss is None else final.val_loss,
+            "seconds": seconds,
+        }
+        with outs.staged(places.model(work.key)) as (folder,):
+            write_model(folder, work, best, model, outcome, summary)
+            _register(work, journal, run, tags, folder, summary)
+    outs.discard(state)
+    work.say(
+        f"{summary['epochs']} epochs in {seconds:.1f} s, "
+        f"validation accuracy {summary['val_accuracy']:.4f} (best epoch {summary['best_epoch']})"
+    )
+
+
+def _fit(
+    work: Stage, best: dict[str, Any], state: Path, journal: "Journal", run: str
+) -> "tuple[LitModel, FitResult]":
+    """Build the winner and fit it, with a bar or lines, telling the journal every epoch."""
+    import torch
+    from lit_models import FAMILIES
+    from lit_models.data import PreparedData
+    from lit_models.fit import EpochResult, fit
+    from lit_models.spec import load_spec
+
+    from pipelines.faults import Fault
+    from pipelines.progress import Progress
+
+    experiment = work.params.experiments[work.key]
+    config = experiment.train
+    torch.set_num_threads(config.threads)
+    family = FAMILIES[experiment.family]
+    hyperparameters = family.Config.model_validate_json(json.dumps(best["hyperparameters"]))
+    prepared, augmented = places.prepared(experiment.dataset), places.augmented(experiment.dataset)
+    data = PreparedData(prepared, augmented, hyperparameters, config.seed, config.fit_on)
+    model = family(hyperparameters, load_spec(prepared), seed=config.seed)
+    alone = config.fit_on == "train"
+    epochs = config.epochs if alone else best["epoch"]
+    progress = Progress(work.title, epochs, "epochs")
+    told: set[int] = set()
+
+    def report(result: EpochResult) -> None:
+        told.add(result.epoch)
+        journal.metrics(run, result.epoch, _metrics(result))
+        loss = result.train_loss if result.val_loss is None else result.val_loss
+        progress.step(f"{'validation' if alone else 'training'} loss {loss:.4f}")
+
+    outcome = fit(
+        model,
+        data,
+        epochs=epochs,
+        seed=config.seed,
+        on_epoch=report,
+        patience=config.patience if alone else None,
+        checkpoint_dir=state,
+    )
+    progress.close()
+    if outcome.stopped == "diverged":
+        raise Fault("the winner diverged in training; set a lower experiments.*.model.lr or another train.seed")
+    for result in outcome.history:
+        if result.epoch not in told:  # from before an interruption
+            journal.metrics(run, result.epoch, _metrics(result))
+    return model, outcome
+
+
+def _metrics(result: Any) -> dict[str, float]:
+    names = ("train_loss", "val_loss", "val_accuracy", "lr", "seconds")
+    return {name: getattr(result, name) for name in names if getattr(result, name) is not None}
+
+
+def _start_run(work: Stage, best: dict[str, Any], journal: "Journal") -> tuple[str, dict[str, str]]:
+    experiment = work.params.experiments[work.key]
+    tags = {
+        **lineage.tags(experiment.dataset, experiment),
+        "stage": "train",
+        "experiment": work.key,
+        "family": experiment.family,
+        "trial": str(best["trial"]),
+    }
+    run = journal.start(work.key, "train", tags)
+    journal.params(run, {**best["hyperparameters"], **{f"train.{k}": v for k, v in experiment.train}})
+    source = places.prepared(experiment.dataset).as_posix()
+    journal.dataset(run, experiment.dataset, tags["data.prepared"], source, "training")
+    return run, tags
+
+
+def write_model(
+    folder: Path, work: Stage, best: dict[str, Any], model: "LitModel", outcome: "FitResult", summary: dict[str, Any]
+) -> None:
+    """Write weights, what they belong to, the history, and the exported graph as an MLflow model."""
+    import csv
+
+    import numpy as np
+    from safetensors.torch import save_file
+
+    from pipelines.tracking import package_model
+
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "weights.safetensors")
+    card = {
+        "family": work.params.experiments[work.key].family,
+        "trial": best["trial"],
+        "hyperparameters": best["hyperparameters"],
+        **summary,
+    }
+    (folder / "model.json").write_text(json.dumps(card, indent=2) + "\n")
+    with (folder / "history.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        names = ["epoch", "train_loss", "val_loss", "val_accuracy", "lr"]
+        writer.writerow(names)
+        writer.writerows([getattr(result, name) for name in names] for result in outcome.history)
+    package_model(model, np.zeros((2, *model.spec.shape), np.float32), folder / "package")
+
+
+def _register(
+    work: Stage, journal: "Journal", run: str, tags: dict[str, str], folder: Path, summary: dict[str, Any]
+) -> None:
+    """Tell the journal of the finished model, close the run, and put the journal into the out."""
+    numbers = {name: float(summary[name]) for name in ("val_accuracy", "val_loss")}
+    journal.metrics(run, summary["best_epoch"], {f"final_{name}": value for name, value in numbers.items()})
+    for name in ("model.json", "weights.safetensors", "package"):
+        journal.artifact(run, folder / name, name)
+    version = {**tags, **{name: repr(value) for name, value in numbers.items()}}
+    journal.model(run, "package", f"fifty-{work.params.experiments[work.key].dataset}", version)
+    journal.end(run)
+    journal.save(folder / "journal.jsonl")
+
+
+def _fingerprint(work: Stage, best: dict[str, Any]) -> str:
+    """What a half-trained state belongs to: parameters, data and code."""
+    experiment = work.params.experiments[work.key]
+    digest = hashlib.sha256()
+    digest.update(json.dumps([best, experiment.train.model_dump()], sort_keys=True).encode())
+    for folder in (places.prepared(experiment.dataset), places.augmented(experiment.dataset)):
+        digest.update(lineage.dvc_hash(folder).encode())
+    for file in sorted(Path("lit_models").rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    stage.main("train", "Train the winner of an experiment's search.", train, over="experiments")

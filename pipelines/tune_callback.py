@@ -1,0 +1,35 @@
+"""The seam between Tune and the recorder."""
+
+from typing import Any
+
+from ray.tune import Callback
+
+from pipelines.recorder import Recorder
+
+
+class TuneCallback(Callback):
+    """Tells the recorder what Tune sees."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        planned = trial.config.get("planned")
+        self._recorder.started(trial.trial_id, planned["index"] if planned else None)
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        if "diverged" in result:
+            self._recorder.reported(trial.trial_id, result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._recorder.ended(trial.trial_id, None)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        lines = (trial.error_file and _last_line(trial.error_file)) or "its worker died"
+        self._recorder.ended(trial.trial_id, lines)
+
+
+def _last_line(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        lines = [line.strip() for line in file if line.strip()]
+    return lines[-1] if lines else ""
