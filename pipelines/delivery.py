@@ -120,5 +120,7 @@ def _alone(folder: Path) -> Iterator[bool]:
 
 
 def _sentence(error: Exception) -> str:
-    lines = str(error).splitlines() or [""]
+    from pipelines.tracking import hidden
+
+    lines = hidden(str(error)).splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:160]}"

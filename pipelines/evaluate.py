@@ -76,7 +76,6 @@ def _evaluate(work: Stage, plots: Path) -> dict[str, float]:
         "val_accuracy": card["val_accuracy"],
         "epochs": float(card["epochs"]),
         "seconds": card["seconds"],
-        "search_seconds": _search_seconds(places.results(work.key) / "search" / "timings.parquet"),
         "images_per_second": speed,
     }
     draw_all(plots, model, x, y, logits, _class_names(experiment.dataset), folder, experiment.evaluate)
@@ -106,13 +105,6 @@ def _predict(model: "LitModel", x: "Tensor") -> "tuple[Tensor, float]":
             logits = torch.cat([model(batch) for batch in x.split(BATCH)])
             fastest = min(fastest, time.perf_counter() - began)
     return logits, len(x) / fastest
-
-
-def _search_seconds(timings: Path) -> float:
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(timings, columns=["started", "ended"])
-    return float(max(table["ended"].to_pylist()) - min(table["started"].to_pylist()))
 
 
 def _class_names(dataset: str) -> list[str]:

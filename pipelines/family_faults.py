@@ -13,6 +13,7 @@ from pipelines.nearest import hint
 
 if TYPE_CHECKING:
     from pipelines.params import Params
+    from pipelines.space import Space
 
 CORNERS = 256
 
@@ -29,8 +30,8 @@ def family_faults(params: "Params", key: str) -> Iterator[str]:
     config_class = FAMILIES[experiment.family].Config
     faults = list(_hyperparameter_faults(params, key, config_class))
     yield from faults
-    if not faults and (problem := _shape_fault(params, key)):
-        yield f"{where}.{problem}"
+    if not faults and experiment.dataset in params.datasets and (problem := _corner_fault(params, key)):
+        yield f"{where}.model: {problem}"
 
 
 def _hyperparameter_faults(params: "Params", key: str, config_class: Any) -> Iterator[str]:
@@ -52,28 +53,48 @@ def _hyperparameter_faults(params: "Params", key: str, config_class: Any) -> Ite
             yield f"{path}: a grid needs values; write {{choice: [...]}} instead of {domain.kind}"
         for value in domain.probes:
             try:
-                config_class.__pydantic_validator__.validate_assignment(config_class.model_construct(), name, value)
+                config_class.__pydantic_validator__.validate_assignment(
+                    config_class.model_construct(), name, value
+                )
             except ValidationError as error:
-                bad = [e for e in explain(error, config_class, {}, f"{where}.search.space.") if e.startswith(path)]
+                bad = [
+                    e
+                    for e in explain(error, config_class, {}, f"{where}.search.space.")
+                    if e.startswith(path)
+                ]
                 yield from (f"{line} (in its {domain.kind})" for line in bad)
 
 
-def _shape_fault(params: "Params", key: str) -> str | None:
-    """Try the network against the images in the corners of the space: every choice, both ends of each range."""
+def _corner_fault(params: "Params", key: str) -> str | None:
+    """Build the config in the corners of the space, and see whether the images are large enough for its network."""
     experiment = params.experiments[key]
     dataset = params.datasets[experiment.dataset]
     shape = DATASETS[dataset.kind].shape(dataset.prepare)
-    if shape is None:
-        return None
-    space = experiment.search.space
-    names = [name for name, domain in space.items() if not all(isinstance(v, float) for v in domain.probes)]
-    if math.prod(len(space[name].probes) for name in names) <= CORNERS:
-        corners = [dict(zip(names, c, strict=True)) for c in itertools.product(*(space[n].probes for n in names))]
-    else:
-        corners = [{name: value} for name in names for value in space[name].probes]
-    for corner in corners:
-        problem = params.family_config(key, corner).problem(shape)
-        if problem:
-            drawn = "".join(f" with {name}={value}" for name, value in corner.items())
-            return f"model: {problem}{drawn and f' ({drawn.strip()})'}"
+
+    def problem(drawn: dict[str, Any]) -> str | None:
+        try:
+            config = params.family_config(key, drawn)
+        except ValidationError as error:
+            return explain(error, type(params), {}, "")[0].partition(": ")[2]
+        return config.problem(shape) if shape else None
+
+    for corner in _corners(experiment.search.space):
+        found = problem(corner)
+        if found is None:
+            continue
+        for name in list(corner):  # what the problem does without is not to blame
+            rest = {other: value for other, value in corner.items() if other != name}
+            corner = rest if problem(rest) == found else corner
+        drawn = ", ".join(f"{name}: {value}" for name, value in corner.items())
+        return f"{found} (with {drawn} from the search space)" if drawn else found
     return None
+
+
+def _corners(space: "Space") -> Iterator[dict[str, Any]]:
+    """Every combination of choices and of both ends of ranges; each value by itself where those are too many."""
+    names = list(space)
+    if math.prod(len(space[name].probes) for name in names) <= CORNERS:
+        for values in itertools.product(*(space[name].probes for name in names)):
+            yield dict(zip(names, values, strict=True))
+    else:
+        yield from ({name: value} for name in names for value in space[name].probes)

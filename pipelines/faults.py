@@ -4,7 +4,8 @@
 class Fault(Exception):  # noqa: N818 - a fault is the person's to mend, an error is ours
     """A fault that a person can mend; `str()` is one clear sentence naming the file, key or byte offset.
 
-    Stages print the sentence and exit with 1; anything else that is raised is a defect and keeps its traceback.
+    Stages print the sentence and exit with 1; anything else that is raised is a defect and keeps its
+    traceback.
 
         Exception
         └── Fault

@@ -20,7 +20,7 @@ def tags(dataset: str, section: Any) -> dict[str, str]:
     found = {
         "data.raw": dvc_hash(places.raw(dataset)),
         "data.prepared": dvc_hash(places.prepared(dataset)),
-        "data.augmented": dvc_hash(places.augmented(dataset)),
+        "data.augmented": dvc_hash(places.augmented(dataset) / "train.safetensors"),
         "params.hash": params_hash(section),
         **_git_tags(),
     }
@@ -36,23 +36,25 @@ def params_hash(section: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def dvc_hash(folder: Path, lock: Path = LOCK) -> str:
-    """The MD5 that DVC gives the folder (`….dir`): from dvc.lock if that speaks of just this data, else computed.
+def dvc_hash(out: Path, lock: Path = LOCK) -> str:
+    """The MD5 that DVC gives a file or folder (`….dir`): from dvc.lock if that speaks of just this data, else computed.
 
     dvc.lock is trusted when it is newer than every file and has their size and number, which spares hashing large
     data again; before a stage's outs have entered the lock, or by hand without DVC, the hash is computed as DVC
     computes it.
     """
-    files = sorted(_files(folder), key=lambda file: file.relative_to(folder).as_posix())
+    files = sorted(_files(out), key=lambda file: file.relative_to(out).as_posix()) if out.is_dir() else [out]
     stats = [file.stat() for file in files]
-    entry = _lock_entry(folder, lock)
+    entry = _lock_entry(out, lock)
     if (
         entry
-        and (entry.get("size"), entry.get("nfiles")) == (sum(stat.st_size for stat in stats), len(files))
+        and (entry.get("size"), entry.get("nfiles", 1)) == (sum(stat.st_size for stat in stats), len(files))
         and lock.stat().st_mtime >= max(stat.st_mtime for stat in stats)
     ):
         return str(entry["md5"])
-    listing = [{"md5": _md5(file), "relpath": file.relative_to(folder).as_posix()} for file in files]
+    if not out.is_dir():
+        return _md5(out)
+    listing = [{"md5": _md5(file), "relpath": file.relative_to(out).as_posix()} for file in files]
     return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
@@ -65,13 +67,13 @@ def _md5(file: Path) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _lock_entry(folder: Path, lock: Path) -> dict[str, Any] | None:
+def _lock_entry(path: Path, lock: Path) -> dict[str, Any] | None:
     if not lock.exists():
         return None
     stages = (YAML(typ="safe").load(lock.read_text()) or {}).get("stages", {})
     for stage in stages.values():
         for out in stage.get("outs", []):
-            if out["path"] == folder.as_posix():
+            if out["path"] == path.as_posix():
                 return dict(out)
     return None
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipelines import interrupts
+
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Under `uv run` Ray would pack the environment anew for every worker.
@@ -36,7 +38,9 @@ def local_ray(cpus: int) -> Iterator[Path]:
     import ray
 
     # Sockets lie in here, and a socket's path may have 107 characters at most.
-    folder = Path(tempfile.mkdtemp(prefix="fifty-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108
+    base = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())  # noqa: S108
+    _sweep(base)
+    folder = Path(tempfile.mkdtemp(prefix=f"fifty-{os.getpid()}-", dir=base))
     try:
         ray.init(
             address="local",
@@ -46,7 +50,16 @@ def local_ray(cpus: int) -> Iterator[Path]:
             logging_level="error",
             _temp_dir=str(folder / "ray"),
         )
+        interrupts.install()
         yield folder
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(base: Path) -> None:
+    """Delete what searches left behind that were killed outright."""
+    for folder in base.glob("fifty-[0-9]*-*"):
+        owner = folder.name.split("-")[1]
+        if not Path("/proc", owner).exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -8,6 +8,7 @@ def hint(name: str, valid: Iterable[str], noun: str) -> str:
     """Say the nearest valid name, or all of them where none is near; `noun` is "key" or "value"."""
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    close = close or [valid for valid in names if _initials(name) == valid or _initials(valid) == name]
     if close:
         return f"nearest valid {noun}: {close[0]}"
     return f"valid {noun}s: {', '.join(names)}" if names else f"there are no valid {noun}s"
@@ -23,3 +24,8 @@ def known(name: str, table: Iterable[str]) -> str:
     if name not in names:
         raise ValueError(f"unknown value '{name}'; {hint(name, names, 'value')}")
     return name
+
+
+def _initials(name: str) -> str:
+    """People write `learning_rate` for `lr`, and `wd` for `weight_decay`."""
+    return "".join(part[:1] for part in name.split("_")) if "_" in name else ""

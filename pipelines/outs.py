@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipelines import interrupts
+
 
 @contextmanager
 def staged(*targets: Path) -> Iterator[list[Path]]:
@@ -30,6 +32,7 @@ def staged(*targets: Path) -> Iterator[list[Path]]:
         for target, stage in zip(targets, stages, strict=True):
             if not stage.exists():
                 raise FileNotFoundError(f"{target} was not written")
+        interrupts.check()
         for target, stage in zip(targets, stages, strict=True):
             _swap(stage, target)
     finally:

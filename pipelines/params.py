@@ -1,6 +1,6 @@
 """Composes the schema of params.yaml from its owners' configs, and is the only reader of that file.
 
-    python -m pipelines.params        # validates the whole file: one line per fault, exit code 2
+python -m pipelines.params        # validates the whole file: one line per fault, exit code 2
 """
 
 import argparse
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 FILE = Path("params.yaml")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-GRID_CORNERS = 256
 
 
 class Section(BaseModel):
@@ -107,14 +106,44 @@ def load(path: Path = FILE) -> Params:
         data = yaml_source.read(path)
     except yaml_source.YamlFaults as error:
         raise ParamsFaults(error.faults) from None
+    stamp = places.state("valid", _fingerprint(path))
     try:
-        params = _strict(Params, data)
+        params: Params = _strict(Params, data)
+        faults = []
     except ValidationError as error:
-        raise ParamsFaults(explain(error, Params, data)) from None
-    if faults := _dataset_faults(params):
+        faults = explain(error, Params, data)
+        params = _sound(data, error)
+    faults += _dataset_faults(params, data)
+    if faults or not stamp.exists():
+        # Only the families know their hyperparameters. They need torch, so a valid file is remembered by its hash.
+        from pipelines.family_faults import family_faults
+
+        faults += [line for key in params.experiments for line in family_faults(params, key)]
+    if faults:
         raise ParamsFaults(faults)
-    _check_families(params, path)
+    _remember(stamp)
     return params
+
+
+def _sound(data: Any, error: ValidationError) -> Params:
+    """The entries without a fault of their own, so that what is wrong beyond the schema is told in the same go."""
+    faulty = {fault["loc"][:2] for fault in error.errors()}
+
+    def rest(section: str, model: type[Section]) -> dict[str, Any]:
+        sound = {key: entry for key, entry in _entries(data, section).items() if (section, key) not in faulty}
+        return {key: _strict(model, entry) for key, entry in sound.items()}
+
+    return Params.model_construct(
+        datasets=rest("datasets", DatasetParams),
+        experiments=rest("experiments", ExperimentParams),
+        report=ReportConfig(),
+    )
+
+
+def _entries(data: Any, section: str) -> dict[str, Any]:
+    """The entries of a section as they are written, none where the section is no mapping."""
+    entries = data.get(section) if isinstance(data, dict) else None
+    return entries if isinstance(entries, dict) else {}
 
 
 def _strict(model: type[BaseModel], data: Any) -> Any:
@@ -122,11 +151,15 @@ def _strict(model: type[BaseModel], data: Any) -> Any:
     return model.model_validate_json(json.dumps(data, default=str), strict=True)
 
 
-def _dataset_faults(params: Params) -> list[str]:
+def _dataset_faults(params: Params, data: Any) -> list[str]:
+    """What the schema cannot say: names, each kind's own fetch section, references, an empty space."""
     faults = []
+    written = _entries(data, "datasets")
     for kind, keys in (("datasets", params.datasets), ("experiments", params.experiments)):
         faults += [
-            f"{kind}.{key}: a name holds letters, digits, '-' and '_' only" for key in keys if not NAME.fullmatch(key)
+            f"{kind}.{key}: a name holds letters, digits, '-' and '_' only"
+            for key in keys
+            if not NAME.fullmatch(key)
         ]
     for key, dataset in params.datasets.items():
         fetch_config = DATASETS[dataset.kind].FetchConfig
@@ -135,24 +168,17 @@ def _dataset_faults(params: Params) -> list[str]:
         except ValidationError as error:
             faults += explain(error, fetch_config, dataset.fetch, f"datasets.{key}.fetch.")
     for key, experiment in params.experiments.items():
-        if experiment.dataset not in params.datasets:
-            close = hint(experiment.dataset, params.datasets, "value")
-            faults.append(f"experiments.{key}.dataset: no dataset '{experiment.dataset}' in this file; {close}")
+        if written and experiment.dataset not in written:
+            close = hint(experiment.dataset, written, "value")
+            faults.append(
+                f"experiments.{key}.dataset: no dataset '{experiment.dataset}' in this file; {close}"
+            )
         if not experiment.search.space:
             faults.append(f"experiments.{key}.search.space: the search space is empty; name a hyperparameter")
     return faults
 
 
-def _check_families(params: Params, path: Path) -> None:
-    """Check what only the families know. They need torch, so a file found valid is remembered by its hash."""
-    stamp = places.state("valid", _fingerprint(path))
-    if stamp.exists():
-        return
-    from pipelines.family_faults import family_faults
-
-    faults = [line for key in params.experiments for line in family_faults(params, key)]
-    if faults:
-        raise ParamsFaults(faults)
+def _remember(stamp: Path) -> None:
     try:
         stamp.parent.mkdir(parents=True, exist_ok=True)
         stamp.touch()
@@ -171,7 +197,9 @@ def _fingerprint(path: Path) -> str:
 
 def main() -> int:
     """Validate the file that the command names."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.params", description="Validate params.yaml whole.")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.params", description="Validate params.yaml whole."
+    )
     parser.add_argument("file", nargs="?", type=Path, default=FILE, help="default: %(default)s")
     path = parser.parse_args().file
     try:

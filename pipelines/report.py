@@ -68,7 +68,7 @@ def _entry(work: Stage, key: str) -> Entry:
         winner = YAML(typ="safe").load(results / "search" / "best.yaml")
     except FileNotFoundError as error:
         raise Fault(f"{error.filename} is missing; run: dvc repro evaluate@{key}") from None
-    seconds = scores["search_seconds"] + scores["seconds"]
+    seconds = _search_seconds(results / "search" / "timings.parquet") + scores["seconds"]
     return Entry(
         key=key,
         dataset=section.dataset,
@@ -82,6 +82,13 @@ def _entry(work: Stage, key: str) -> Entry:
         hyperparameters=winner["hyperparameters"],
         pictures=sorted((results / "plots" / "pictures").glob("*.png")),
     )
+
+
+def _search_seconds(timings: Path) -> float:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(timings, columns=["started", "ended"])
+    return float(max(table["ended"].to_pylist()) - min(table["started"].to_pylist()))
 
 
 def _sync(work: Stage) -> None:

@@ -31,7 +31,7 @@ class Domain(BaseModel):
     @model_validator(mode="after")
     def _one_kind_in_order(self) -> Self:
         given = self.model_fields_set
-        if len(given) != 1:
+        if len(given) != 1 or getattr(self, self.kind) is None:
             raise ValueError("give exactly one of choice, uniform, loguniform, int, logint")
         if self.choice is None:
             low, high = self.bounds

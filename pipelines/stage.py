@@ -6,13 +6,16 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
+from pipelines import interrupts
 from pipelines.faults import Fault
 
 if TYPE_CHECKING:
     from pipelines.params import Params
+
+# What a full disk or a folder without permission raises: no bug, so no traceback.
+UNABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,6 @@ class Stage:
         print(f"{self.title}: {text}", flush=True)
 
 
-class Interrupted(BaseException):
-    """SIGINT or SIGTERM arrived; like KeyboardInterrupt, no `except Exception` may swallow it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
 def main(name: str, description: str, body: Callable[[Stage], None], over: Literal["datasets", "experiments", ""]) -> None:
     """Run `body` for the key that the command line names and exit: 0 done, 1 a fault, 2 bad parameters, 128+n signal n."""
     parser = argparse.ArgumentParser(
@@ -55,11 +50,23 @@ def main(name: str, description: str, body: Callable[[Stage], None], over: Liter
 
 
 def _run(name: str, key: str, body: Callable[[Stage], None], over: str) -> int:
+    title = f"{name}@{key}" if key else name
+    interrupts.install()
+    try:
+        return _work(title, name, key, body, over)
+    except BaseException as error:
+        # Libraries turn the interruption into errors of their own on its way up; what counts is that it came.
+        if isinstance(error, SystemExit) and error.code == signal.SIGTERM:  # Ray, while it starts
+            interrupts.received.append(signal.SIGTERM)
+        if not interrupts.received:
+            raise
+    number = interrupts.received[0]
+    return _report(title, f"stopped by {signal.Signals(number).name}", 128 + number)
+
+
+def _work(title: str, name: str, key: str, body: Callable[[Stage], None], over: str) -> int:
     from pipelines.params import ParamsFaults, load
 
-    title = f"{name}@{key}" if key else name
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
     try:
         params = load()
         known = list(getattr(params, over)) if over else []
@@ -70,23 +77,15 @@ def _run(name: str, key: str, body: Callable[[Stage], None], over: str) -> int:
         print(f"{title}: params.yaml is not valid, nothing was run\n{error}", file=sys.stderr)
         return 2
     except Fault as error:
+        if interrupts.received:
+            raise
         return _report(title, str(error), 1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+        if interrupts.received or error.errno not in UNABLE:
             raise
         where = f": {error.filename}" if error.filename else ""
         return _report(title, f"{error.strerror}{where}", 1)
-    except (Interrupted, KeyboardInterrupt) as error:
-        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
-        return _report(title, f"stopped by {signal.Signals(number).name}", 128 + number)
     return 0
-
-
-def _interrupt(number: int, _: FrameType | None) -> None:
-    # A second signal while things are cleaned up must not break the cleaning.
-    for other in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(other, signal.SIG_IGN)
-    raise Interrupted(number)
 
 
 def _report(title: str, text: str, code: int) -> int:

@@ -9,6 +9,7 @@ its timestamp, and MLflow drops a point that it has.
 
 import argparse
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -44,8 +45,14 @@ def uri() -> str:
 
 def shown_uri() -> str:
     """The server's address without user name and password."""
-    scheme, separator, rest = uri().partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    return hidden(uri())
+
+
+def hidden(text: str) -> str:
+    """`text` without the server's user name and password; mlflow's errors quote the whole address."""
+    scheme, _, rest = uri().partition("://")
+    credentials = "" if scheme == "sqlite" else rest.rpartition("@")[0]
+    return text.replace(f"{credentials}@", "") if credentials else text
 
 
 @lru_cache
@@ -64,6 +71,11 @@ def _client(address: str) -> "MlflowClient":
         # The first process makes the tables; a second one at the same moment would make them too.
         fcntl.flock(lock, fcntl.LOCK_EX)
         return mlflow.MlflowClient(address, registry_uri=address)
+
+
+def _fingerprint(address: str) -> str:
+    """Tells servers apart without writing down a password."""
+    return hashlib.sha256(address.encode()).hexdigest()
 
 
 class Sender:
@@ -87,14 +99,14 @@ class Sender:
                 self._flush(run)
             sent += len(chunk)
             if self._memory:
-                memory = {"uri": uri(), "sent": sent, "ids": self._ids}
+                memory = {"server": _fingerprint(uri()), "sent": sent, "ids": self._ids}
                 outs.write_atomically(self._memory, json.dumps(memory).encode())
 
     def _recall(self) -> int:
         if self._memory is None or not self._memory.exists():
             return 0
         memory = json.loads(self._memory.read_text())
-        if memory["uri"] != uri():
+        if memory["server"] != _fingerprint(uri()):
             return 0
         self._ids = memory["ids"]
         return int(memory["sent"])
@@ -114,6 +126,8 @@ class Sender:
 
         found = self._client.get_experiment_by_name(name)
         if found:
+            if found.lifecycle_stage == "deleted":  # MLflow takes no new run into it otherwise
+                self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
         beside = uri().startswith("sqlite:///")
         location = (Path(uri().removeprefix("sqlite:///")).parent / "artifacts").as_uri() if beside else None
@@ -275,7 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except Exception as error:  # whatever a server answers, a person needs one sentence
-        print(f"tracking: {shown_uri()} did not take the records: {error}", file=sys.stderr)
+        print(f"tracking: {shown_uri()} did not take the records: {hidden(str(error))}", file=sys.stderr)
         return 1
     print(f"tracking: everything is in {shown_uri()}" + (f", {rebuilt} journal(s) rebuilt" if rebuilt else ""))
     return 0

@@ -7,7 +7,6 @@ Killed at any moment and started again, it goes on from its last epoch and ends 
 
 import hashlib
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,9 +46,8 @@ def train(work: Stage) -> None:
     state = places.state("train", work.key, _fingerprint(work, best))
     with Delivery(), Journal(work.title) as journal:
         run, tags = _start_run(work, best, journal)
-        began = time.time()
         model, outcome = _fit(work, best, state, journal, run)
-        seconds = time.time() - began
+        seconds = sum(result.seconds for result in outcome.history)
         final = outcome.history[outcome.best_epoch - 1]
         summary = {
             "epochs": len(outcome.history),
@@ -186,8 +184,8 @@ def _fingerprint(work: Stage, best: dict[str, Any]) -> str:
     experiment = work.params.experiments[work.key]
     digest = hashlib.sha256()
     digest.update(json.dumps([best, experiment.train.model_dump()], sort_keys=True).encode())
-    for folder in (places.prepared(experiment.dataset), places.augmented(experiment.dataset)):
-        digest.update(lineage.dvc_hash(folder).encode())
+    for data in (places.prepared(experiment.dataset), places.augmented(experiment.dataset) / "train.safetensors"):
+        digest.update(lineage.dvc_hash(data).encode())
     for file in sorted(Path("lit_models").rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]

@@ -16,6 +16,7 @@ def run_trial(config: dict[str, Any], task: dict[str, Any]) -> None:
             `epochs`, `seed`.
     """
     import json
+    import math
 
     import torch
     from lit_models import FAMILIES
@@ -35,10 +36,11 @@ def run_trial(config: dict[str, Any], task: dict[str, Any]) -> None:
     shared = {"hyperparameters": hyperparameters.model_dump()}
 
     def report(result: EpochResult) -> None:
-        tune.report({**asdict(result), "diverged": False, **shared})
+        if math.isfinite(result.train_loss) and math.isfinite(result.val_loss or 0.0):
+            tune.report({**asdict(result), "diverged": False, **shared})
 
     outcome = fit(model, data, epochs=task["epochs"], seed=task["seed"], on_epoch=report)
     if outcome.stopped == "diverged":
         # Tune's algorithms want a number; this one loses against every other.
         worst = {"val_accuracy": 0.0, "val_loss": DIVERGED_LOSS}
-        tune.report({"epoch": len(outcome.history) + 1, **worst, "diverged": True, **shared})
+        tune.report({"epoch": len(outcome.history), **worst, "diverged": True, **shared})

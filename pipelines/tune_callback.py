@@ -13,6 +13,10 @@ class TuneCallback(Callback):
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks for a restore, which a search never does; open files do not pickle."""
+        return {}
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         planned = trial.config.get("planned")
         self._recorder.started(trial.trial_id, planned["index"] if planned else None)

@@ -7,6 +7,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
+
+TEXT = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 
 
 class YamlFaults(Exception):
@@ -31,7 +34,7 @@ def read(path: Path) -> Any:
         raise YamlFaults([f"{path.name}: cannot be read: {error}"]) from None
     try:
         node = YAML(typ="safe", pure=True).compose(text)
-        if faults := list(_duplicates(node, path.name, "")):
+        if faults := list(_key_faults(node, path.name, "")):
             raise YamlFaults(faults)
         return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
@@ -39,15 +42,21 @@ def read(path: Path) -> Any:
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         what = " ".join(str(part) for part in (error.context, error.problem) if part)
         raise YamlFaults([f"{path.name}: {where}malformed YAML: {what}"]) from None
+    except ReaderError as error:
+        before = text[: error.position]
+        where = f"line {before.count(chr(10)) + 1}, column {error.position - before.rfind(chr(10))}: "
+        raise YamlFaults([f"{path.name}: {where}malformed YAML: {error.reason}"]) from None
+    except RecursionError:
+        raise YamlFaults([f"{path.name}: malformed YAML: nested too deeply, or in itself"]) from None
     except (YAMLError, ValueError) as error:
-        raise YamlFaults([f"{path.name}: malformed YAML: {error}"]) from None
+        raise YamlFaults([f"{path.name}: malformed YAML: {str(error).splitlines()[0]}"]) from None
 
 
-def _duplicates(node: Node | None, name: str, prefix: str) -> Iterator[str]:
-    """Walk the node tree and yield a line for each key that stands twice in its mapping."""
+def _key_faults(node: Node | None, name: str, prefix: str) -> Iterator[str]:
+    """Walk the node tree and yield a line for each key that stands twice in its mapping, or that is no text."""
     if isinstance(node, SequenceNode):
         for index, item in enumerate(node.value):
-            yield from _duplicates(item, name, f"{prefix}{index}.")
+            yield from _key_faults(item, name, f"{prefix}{index}.")
     if not isinstance(node, MappingNode):
         return
     first_line: dict[str, int] = {}
@@ -60,5 +69,7 @@ def _duplicates(node: Node | None, name: str, prefix: str) -> Iterator[str]:
                 f"{prefix}{label}: duplicate key ({name} line {line}, column {column}; "
                 f"first on line {first_line[label]}); keep one"
             )
+        elif key.tag not in TEXT:
+            yield f"{prefix}{label}: a key must be text ({name} line {line}); write it in quotes, or another name"
         first_line.setdefault(label, line)
-        yield from _duplicates(value, name, f"{prefix}{label}.")
+        yield from _key_faults(value, name, f"{prefix}{label}.")

@@ -1,0 +1,19 @@
+"""Model families as Lightning modules: networks, tricks of training, data loading and the train entry.
+
+Depends on torch, Lightning and their kin alone. To add a family, write its file (its `Config` above its
+module) and add one line to `FAMILIES`; the conformance suite in `tests/lit_models` picks it up by itself.
+"""
+
+from lit_models.base import FamilyConfig, LitModel
+from lit_models.cnn import LitCNN
+from lit_models.mlp import LitMLP
+from lit_models.resnet import LitResNet
+from lit_models.spec import DataSpec
+
+FAMILIES: dict[str, type[LitModel]] = {
+    "mlp": LitMLP,
+    "cnn": LitCNN,
+    "resnet": LitResNet,
+}
+
+__all__ = ["FAMILIES", "DataSpec", "FamilyConfig", "LitModel"]
