@@ -14,8 +14,9 @@ from pipelines import lineage, outs, places, stage
 from pipelines.stage import Stage
 
 if TYPE_CHECKING:
-    from lit_models.base import LitModel
     from torch import Tensor
+
+    from lit_models.base import LitModel
 
 BATCH = 256
 SPEED_ROUNDS = 3
@@ -58,8 +59,8 @@ def evaluate(work: Stage) -> None:
 
 def _evaluate(work: Stage, plots: Path) -> dict[str, float]:
     import torch
-    from lit_models.data import read_split
 
+    from lit_models.data import read_split
     from pipelines.evaluation_pictures import draw_all
     from pipelines.scores import test_scores
 
@@ -84,9 +85,10 @@ def _evaluate(work: Stage, plots: Path) -> dict[str, float]:
 
 def load_model(card: dict[str, Any], folder: Path, prepared: Path) -> "LitModel":
     """Rebuild a trained model from models/<experiment>/; weights are safetensors, so nothing is unpickled."""
+    from safetensors.torch import load_file
+
     from lit_models import FAMILIES
     from lit_models.spec import load_spec
-    from safetensors.torch import load_file
 
     family = FAMILIES[card["family"]]
     model = family(family.Config.model_validate_json(json.dumps(card["hyperparameters"])), load_spec(prepared))
@@ -102,7 +104,7 @@ def _predict(model: "LitModel", x: "Tensor") -> "tuple[Tensor, float]":
     with torch.inference_mode():
         for _ in range(SPEED_ROUNDS):
             began = time.perf_counter()
-            logits = torch.cat([model(batch) for batch in x.split(BATCH)])
+            logits = torch.cat([model(batch) for batch in torch.split(x, BATCH)])
             fastest = min(fastest, time.perf_counter() - began)
     return logits, len(x) / fastest
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipelines.pictures import save
+
 if TYPE_CHECKING:
-    from lit_models.base import LitModel
     from torch import Tensor
 
+    from lit_models.base import LitModel
     from pipelines.evaluate import EvaluateConfig
 
 INK, ACCENT = "#22303c", "#d1495b"
@@ -44,11 +46,6 @@ def draw_all(
         images = maximizing_images(model, layer, config.filters, config.filter_steps)
         title = f"Images that maximize the filters of conv layer {index} ({name})"
         _grid(images.numpy(), title, pictures / f"maximizing_conv{index:02d}.png")
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a PNG whose bytes depend on the picture alone."""
-    figure.savefig(path, dpi=120, metadata={"Software": None}, facecolor="white")
 
 
 def _confusion(y: Any, predicted: Any, classes: list[str], table: Path, picture: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from pipelines import places
+from pipelines import interrupts, places
 
 NAME = "journal.jsonl"
 
@@ -35,8 +35,11 @@ class Journal:
     def __init__(self, stage: str) -> None:
         self.folder = outbox() / f"{time.time_ns()}-{stage.replace('@', '-')}-{uuid.uuid4().hex[:8]}"
         (self.folder / "files").mkdir(parents=True)
-        self._file: IO[str] = (self.folder / NAME).open("a", encoding="utf-8")
+        # It gets its name when it is locked: a sender that found it before would take it for a dead writer's.
+        making = self.folder / f".{NAME}"
+        self._file: IO[str] = making.open("a", encoding="utf-8")
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        making.rename(self.folder / NAME)
         self._open: list[str] = []
 
     def __enter__(self) -> Self:
@@ -44,7 +47,8 @@ class Journal:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         """Runs still open are closed as killed, or failed if an ordinary exception came."""
-        status = "FAILED" if kind is not None and issubclass(kind, Exception) else "KILLED"
+        failed = kind is not None and issubclass(kind, Exception) and not interrupts.received
+        status = "FAILED" if failed else "KILLED"
         for run in reversed(self._open.copy()):
             self.end(run, status)
         self._file.close()
@@ -93,7 +97,8 @@ class Journal:
 
     def save(self, target: Path) -> None:
         """Copy the journal into an out, when all its runs have ended."""
-        assert not self._open, "an out holds only journals of finished runs"
+        if self._open:
+            raise RuntimeError("an out holds only journals of finished runs")
         self._file.flush()
         shutil.copyfile(self.folder / NAME, target)
 

@@ -1,5 +1,6 @@
 """Ray on this machine, for as long as one search takes: quiet, guarded by a token, gone without a trace."""
 
+import logging
 import os
 import secrets
 import shutil
@@ -47,7 +48,7 @@ def local_ray(cpus: int) -> Iterator[Path]:
             num_cpus=cpus,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="error",
+            logging_level=logging.ERROR,
             _temp_dir=str(folder / "ray"),
         )
         interrupts.install()

@@ -1,9 +1,18 @@
-"""The sheet that shows what a policy does: originals beside their augmentations."""
+"""How pictures are written, and the sheet that shows what a policy does: originals beside their augmentations."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a PNG whose bytes depend on the picture alone."""
+    figure.savefig(path, format="png", dpi=120, metadata={"Software": None}, facecolor="white")
 
 
 def augmentation_sheet(
@@ -17,14 +26,12 @@ def augmentation_sheet(
         path: the PNG file to write.
         scale: the pixel value to show as white; by default the brightest of the originals.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     copies = np.concatenate([originals[None], augmented])
     columns, rows = copies.shape[:2]
     white = scale or max(1, int(originals.max()))
-    figure = Figure(figsize=(columns * 1.1, rows * 1.1 + 0.4), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(columns * 1.1, rows * 1.1 + 0.4), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for row in range(rows):
         for column in range(columns):
@@ -34,4 +41,4 @@ def augmentation_sheet(
             axes[row][column].set_axis_off()
     for column in range(columns):
         axes[0][column].set_title("original" if column == 0 else f"copy {column}", fontsize=8)
-    figure.savefig(path, format="png", metadata={"Software": None})
+    save(figure, path)

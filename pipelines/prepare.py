@@ -15,7 +15,7 @@ def prepare(work: Stage) -> None:
 
     section = work.params.datasets[work.key]
     examples = DATASETS[section.kind].read(places.raw(work.key), section.prepare)
-    parts = split(examples.y, examples.official_test, section.prepare)
+    parts = split(examples.y, examples.official_test, section.prepare, examples.classes)
     with outs.staged(places.prepared(work.key)) as (folder,):
         write_prepared(examples, parts, folder, section.prepare.seed)
     sizes = ", ".join(f"{len(indices)} {name}" for name, indices in parts.items())

@@ -59,8 +59,9 @@ def report(work: Stage) -> None:
 
 
 def _entry(work: Stage, key: str) -> Entry:
-    from pipelines.faults import Fault
     from ruamel.yaml import YAML
+
+    from pipelines.faults import Fault
 
     results, section = places.results(key), work.params.experiments[key]
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from pipelines.evaluation_pictures import save
+from pipelines.pictures import save
 from pipelines.report import Entry, ReportConfig
 
 COLORS = ("#22577a", "#d1495b", "#38a3a5", "#edae49", "#6d597a", "#57cc99", "#8d6b94", "#003d5b")

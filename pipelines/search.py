@@ -57,9 +57,10 @@ def run_trials(work: Stage, recorder: "Recorder") -> None:
 def _tune(work: Stage, recorder: "Recorder", folder: Path) -> int:
     """Run Tune to its end and return how many trials there had to be."""
     import ray
+    from ray import tune
+
     from pipelines.searchers import SCHEDULERS, SEARCHERS
     from pipelines.trial import run_trial
-    from ray import tune
 
     config = work.params.experiments[work.key].search
     searcher = SEARCHERS[config.algorithm]
@@ -70,9 +71,9 @@ def _tune(work: Stage, recorder: "Recorder", folder: Path) -> int:
         space = {"planned": tune.grid_search([{"index": i, "drawn": drawn} for i, drawn in enumerate(planned)])}
         expected, samples = len(planned), 1
     recorder.expect(expected)
-    gpus = ray.cluster_resources().get("GPU", 0)
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     trainable = tune.with_resources(
-        tune.with_parameters(run_trial, task=_task(work)), {"cpu": 1, "gpu": 1 if gpus else 0}
+        tune.with_parameters(run_trial, task=_task(work)), {"cpu": 1, "gpu": 1 if resources.get("GPU") else 0}
     )
     tuner = tune.Tuner(
         trainable,

@@ -7,7 +7,7 @@
 
 import itertools
 import math
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Value: TypeAlias = bool | int | float | str
 Bounds: TypeAlias = tuple[float, float]
 IntBounds: TypeAlias = tuple[int, int]
+Kind: TypeAlias = Literal["choice", "uniform", "loguniform", "int", "logint"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Domain(BaseModel):
@@ -44,9 +46,9 @@ class Domain(BaseModel):
         return self
 
     @property
-    def kind(self) -> Literal["choice", "uniform", "loguniform", "int", "logint"]:
+    def kind(self) -> Kind:
         """The one kind that is given."""
-        return next(iter(self.model_fields_set))  # type: ignore[return-value]
+        return next(kind for kind in KINDS if kind in self.model_fields_set)
 
     @property
     def bounds(self) -> Bounds:
@@ -75,7 +77,7 @@ class Domain(BaseModel):
             # exp(log(x)) may fall outside by one rounding.
             return float(min(max(math.exp(generator.uniform(math.log(low), math.log(high))), low), high))
         if self.kind == "int":
-            return int(generator.integers(low, high, endpoint=True))
+            return int(generator.integers(int(low), int(high), endpoint=True))
         drawn = round(math.exp(generator.uniform(math.log(low - 0.5), math.log(high + 0.5))))
         return int(min(max(drawn, low), high))
 

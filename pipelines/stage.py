@@ -36,8 +36,13 @@ class Stage:
         print(f"{self.title}: {text}", flush=True)
 
 
-def main(name: str, description: str, body: Callable[[Stage], None], over: Literal["datasets", "experiments", ""]) -> None:
-    """Run `body` for the key that the command line names and exit: 0 done, 1 a fault, 2 bad parameters, 128+n signal n."""
+def main(
+    name: str, description: str, body: Callable[[Stage], None], over: Literal["datasets", "experiments", ""]
+) -> None:
+    """Run `body` for the key that the command line names, and exit.
+
+    0: done; 1: a fault that a person can mend; 2: params.yaml is not valid; 128 + n: stopped by signal n.
+    """
     parser = argparse.ArgumentParser(
         prog=f"python -m pipelines.{name}",
         description=description,

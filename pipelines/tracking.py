@@ -163,7 +163,8 @@ class Sender:
         # MLflow takes at most 1000 metrics, 100 params and 100 tags in a request.
         for kind, size in (("params", 100), ("tags", 100), ("metrics", 1000)):
             for start in range(0, len(batch[kind]), size):
-                self._client.log_batch(run_id, **{kind: batch[kind][start : start + size]})
+                entries: dict[str, Any] = {kind: batch[kind][start : start + size]}
+                self._client.log_batch(run_id, **entries)
 
     def _dataset(self, event: dict[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -232,7 +233,7 @@ def sync(params: "Params") -> int:
     """
     delivery.send_outbox()
     rebuilt = 0
-    for key, experiment in params.experiments.items():
+    for key in params.experiments:
         for folder in (places.results(key) / "search", places.model(key), places.results(key)):
             file = folder / journal.NAME
             if not file.exists():

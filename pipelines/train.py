@@ -38,9 +38,10 @@ class TrainConfig(BaseModel):
 
 def train(work: Stage) -> None:
     """Fit the winner, keep its weights, its exported graph and its history, and register it."""
+    from ruamel.yaml import YAML
+
     from pipelines.delivery import Delivery
     from pipelines.journal import Journal
-    from ruamel.yaml import YAML
 
     best = YAML(typ="safe").load(places.results(work.key) / "search" / "best.yaml")
     state = places.state("train", work.key, _fingerprint(work, best))
@@ -67,16 +68,14 @@ def train(work: Stage) -> None:
     )
 
 
-def _fit(
-    work: Stage, best: dict[str, Any], state: Path, journal: "Journal", run: str
-) -> "tuple[LitModel, FitResult]":
+def _fit(work: Stage, best: dict[str, Any], state: Path, journal: "Journal", run: str) -> "tuple[LitModel, FitResult]":
     """Build the winner and fit it, with a bar or lines, telling the journal every epoch."""
     import torch
+
     from lit_models import FAMILIES
     from lit_models.data import PreparedData
     from lit_models.fit import EpochResult, fit
     from lit_models.spec import load_spec
-
     from pipelines.faults import Fault
     from pipelines.progress import Progress
 
@@ -149,7 +148,9 @@ def write_model(
 
     from pipelines.tracking import package_model
 
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "weights.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "weights.safetensors"
+    )
     card = {
         "family": work.params.experiments[work.key].family,
         "trial": best["trial"],

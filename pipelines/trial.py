@@ -19,11 +19,12 @@ def run_trial(config: dict[str, Any], task: dict[str, Any]) -> None:
     import math
 
     import torch
+    from ray import tune
+
     from lit_models import FAMILIES
     from lit_models.data import PreparedData
     from lit_models.fit import EpochResult, fit
     from lit_models.spec import load_spec
-    from ray import tune
 
     # Threads decide float rounding, so they must not depend on the machine.
     torch.set_num_threads(1)

@@ -34,7 +34,7 @@ def main() -> int:
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", address]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.execv(sys.executable, command)  # noqa: S606
+    return os.execv(sys.executable, command)  # noqa: S606
 
 
 def _free(port: int) -> bool:

@@ -13,11 +13,11 @@ SOME_DAY = {408, 425, 429}
 """Client errors that a later try may not meet again."""
 
 
-class Gone(Exception):  # noqa: N818 - internal: why a mirror is given up
+class Gone(Exception):
     """This source will not give the file: no use in trying again."""
 
 
-class Broken(Exception):  # noqa: N818 - internal: why a try failed
+class Broken(Exception):
     """This try failed: the next may not."""
 
 

@@ -56,8 +56,15 @@ class Checkout:
     def run(self, *command: str, code: int = 0, timeout: float = 280) -> str:
         """Run a command in the checkout and return what it printed; fail on any other exit code."""
         done = subprocess.run(
-            command, cwd=self.root, env=self.environment, text=True, timeout=timeout, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            command,
+            cwd=self.root,
+            env=self.environment,
+            text=True,
+            timeout=timeout,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
         )
         assert done.returncode == code, f"{command} gave {done.returncode}, expected {code}:\n{done.stdout}"
         return done.stdout
@@ -65,8 +72,14 @@ class Checkout:
     def start(self, *command: str) -> "subprocess.Popen[str]":
         """Start a command in a process group of its own, as a terminal does."""
         return subprocess.Popen(
-            command, cwd=self.root, env=self.environment, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            command,
+            cwd=self.root,
+            env=self.environment,
+            text=True,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
         )
 
     def stage(self, name: str, key: str, code: int = 0) -> str:
@@ -133,7 +146,7 @@ def _processes() -> list[str]:
 
 
 @pytest.fixture
-def kill_group() -> Iterator[Callable[["subprocess.Popen[str]", int], str]]:
+def kill_group() -> Callable[["subprocess.Popen[str]", int], str]:
     """Send a signal to a whole process group, as a terminal's Ctrl-C does, and return what was printed."""
 
     def kill(process: "subprocess.Popen[str]", number: int) -> str:
@@ -145,4 +158,4 @@ def kill_group() -> Iterator[Callable[["subprocess.Popen[str]", int], str]]:
                 os.killpg(process.pid, signal.SIGKILL)
         return output or ""
 
-    yield kill
+    return kill

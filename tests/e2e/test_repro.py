@@ -40,7 +40,7 @@ def test_first_repro_leaves_every_result(finished: Checkout) -> None:
     assert "digits-mlp" in page
     assert "digits-cnn" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
-    assert "src=\"data:image/png;base64," in page
+    assert 'src="data:image/png;base64,' in page
     assert (root / "data" / "augmented" / "digits" / "preview.png").exists()
 
 

@@ -139,6 +139,14 @@ def test_a_journal_in_the_making_is_no_orphan() -> None:
     assert statuses(journal.folder / NAME) == {run: "FINISHED"}
 
 
+def test_a_journal_is_locked_before_a_sender_can_find_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr("pipelines.journal.fcntl.flock", lambda *_: seen.append(unsent()))
+    with Journal("s"):
+        assert seen == [[]]
+        assert len(unsent()) == 1
+
+
 WRITER = """
 import sys, time
 from pipelines.journal import Journal

@@ -1,4 +1,4 @@
-"""What training through Lightning costs over a bare PyTorch loop: `python benchmarks/overhead.py`.
+"""What training through Lightning costs over a bare PyTorch loop: `python -m tests.benchmarks.overhead`.
 
 Both train the digits CNN (8x8x1, 1257 samples, batches of 64, AdamW) on the same batches and validate after
 every epoch. Rounds alternate, so that a noisy machine disturbs both alike; the table shows medians.
@@ -7,7 +7,6 @@ every epoch. Rounds alternate, so that a noisy machine disturbs both alike; the 
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,8 +17,6 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from lit_models.cnn import CNNConfig, LitCNN
 from lit_models.data import PreparedData
 from lit_models.fit import fit
@@ -29,9 +26,7 @@ def write_digits(folder: Path) -> None:
     """Write scikit-learn's digits in the prepared format, split 70/15/15, stratified."""
     images, labels = load_digits(return_X_y=True)
     images = images.reshape(-1, 1, 8, 8).astype("uint8")
-    train, rest, y_train, y_rest = train_test_split(
-        images, labels, test_size=0.3, stratify=labels, random_state=0
-    )
+    train, rest, y_train, y_rest = train_test_split(images, labels, test_size=0.3, stratify=labels, random_state=0)
     val, test, y_val, y_test = train_test_split(rest, y_rest, test_size=0.5, stratify=y_rest, random_state=0)
     for name, x, y in (("train", train, y_train), ("val", val, y_val), ("test", test, y_test)):
         tensors = {"x": torch.from_numpy(x), "y": torch.from_numpy(y).long()}

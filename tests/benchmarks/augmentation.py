@@ -1,4 +1,4 @@
-"""On-the-fly augmentation, batched against per sample: `python benchmarks/augmentation.py`.
+"""On-the-fly augmentation, batched against per sample: `python -m tests.benchmarks.augmentation`.
 
 The same policy (shift, rotation, zoom, shear; flip and jitter on colour images), batches of 256, images per
 second. Theirs: torchvision v2 transforms, one sample at a time, in a DataLoader with two worker processes.
@@ -7,17 +7,13 @@ Ours: `augment_batch` on whole batches in this process, with the same two thread
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lit_models.augment import AugmentPolicy, augment_batch
 
@@ -70,9 +66,7 @@ def batched(x: Tensor, policy: AugmentPolicy, passes: int) -> Iterator[Tensor]:
             yield augment_batch(x.index_select(0, index), 1.0, policy, generator)
 
 
-def measure(
-    shape: tuple[int, int, int], policy: AugmentPolicy, count: int, rounds: int
-) -> tuple[float, float]:
+def measure(shape: tuple[int, int, int], policy: AugmentPolicy, count: int, rounds: int) -> tuple[float, float]:
     """Return median images per second of (torchvision, ours), rounds alternating."""
     x = torch.rand(count, *shape)
     loader = DataLoader(PerSample(x, policy), batch_size=BATCH, shuffle=True, num_workers=2)

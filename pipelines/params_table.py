@@ -1,0 +1,193 @@
+"""Prints every parameter with its default and range, as the schema has them: the tables of README.md.
+
+python -m pipelines.params_table             # prints the tables
+python -m pipelines.params_table --write     # puts them into README.md, between the markers
+"""
+
+import argparse
+import sys
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import annotated_types
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+README = Path("README.md")
+BEGIN, END = "<!-- parameters:begin -->", "<!-- parameters:end -->"
+HEAD = "| key | default | range or values | meaning |\n| --- | --- | --- | --- |"
+WORDS = {int: "whole number", float: "number", str: "text", bool: "`true`, `false`"}
+LONGEST_DIGEST = 16
+
+
+def tables() -> str:
+    """Every section of params.yaml as Markdown: a heading and a table each, in the order of the file."""
+    return "\n\n".join(f"#### {title}\n\n{text}" for title, text in _sections())
+
+
+def _sections() -> Iterator[tuple[str, str]]:
+    from lit_models import FAMILIES, FamilyConfig
+    from pipelines.datasets import DATASETS
+    from pipelines.params import DatasetParams, ExperimentParams, Params
+    from pipelines.searchers import SCHEDULERS, SEARCHERS
+    from pipelines.space import Domain
+
+    yield "`datasets.<key>`", table(DatasetParams, {"kind": DATASETS})
+    for name, dataset in DATASETS.items():
+        yield f"`datasets.<key>.fetch` of kind `{name}`", table(dataset.FetchConfig)
+    yield "`datasets.<key>.prepare`", table(_section(DatasetParams, "prepare"))
+    yield "`datasets.<key>.augment`", table(_section(DatasetParams, "augment"))
+    yield "`experiments.<key>`", table(ExperimentParams, {"family": FAMILIES})
+    yield "`experiments.<key>.model` of every family", table(FamilyConfig)
+    for name, family in FAMILIES.items():
+        own = table(family.Config, without=FamilyConfig.model_fields)
+        yield f"`experiments.<key>.model` of family `{name}`, besides", own
+    search = table(_section(ExperimentParams, "search"), {"algorithm": SEARCHERS, "scheduler": SCHEDULERS})
+    yield "`experiments.<key>.search`", search
+    yield "`experiments.<key>.search.space.<hyperparameter>`: exactly one of", table(Domain)
+    yield "`experiments.<key>.train`", table(_section(ExperimentParams, "train"))
+    yield "`experiments.<key>.evaluate`", table(_section(ExperimentParams, "evaluate"))
+    yield "`report`", table(_section(Params, "report"))
+
+
+def _section(model: type[BaseModel], name: str) -> type[BaseModel]:
+    """The model of the section `name` inside `model`."""
+    annotation = model.model_fields[name].annotation
+    return typing.cast("type[BaseModel]", annotation)
+
+
+def table(model: type[BaseModel], values: dict[str, Iterable[str]] | None = None, without: Iterable[str] = ()) -> str:
+    """One Markdown table of the model's keys.
+
+    Args:
+        model: a section of params.yaml.
+        values: for keys whose values are the names in a visible table: that table.
+        without: keys to leave out.
+    """
+    rows = [row for name, field in model.model_fields.items() if name not in without for row in _rows(name, field)]
+    if not rows:
+        return "No keys: the section is written `{}`."
+    named = {name: ", ".join(map(_code, names)) for name, names in (values or {}).items()}
+    lines = [(name, default, named.get(name, allowed), meaning) for name, default, allowed, meaning in rows]
+    return "\n".join([HEAD, *map(_line, lines)])
+
+
+def _line(cells: Iterable[str]) -> str:
+    escaped = (cell.replace("|", r"\|") for cell in cells)
+    return f"| {' | '.join(escaped)} |"
+
+
+def _rows(name: str, field: FieldInfo, default: Any = None) -> Iterator[tuple[str, str, str, str]]:
+    """(key, default, range, meaning); a section that has a default itself is told key by key."""
+    kind = field.annotation
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and not field.is_required():
+        whole = field.get_default(call_default_factory=True)
+        for inner, inner_field in kind.model_fields.items():
+            yield from _rows(f"{name}.{inner}", inner_field, getattr(whole, inner))
+        return
+    if default is None and not field.is_required():
+        default = field.get_default(call_default_factory=True)
+        shown = _shown(default)
+    else:
+        shown = "required" if default is None else _shown(default)
+    yield f"`{name}`", shown, _allowed(field), field.description or "a section of its own, below"
+
+
+def _shown(value: Any) -> str:
+    """A value as params.yaml writes it."""
+    if value is None:
+        return "`null`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, list | tuple):
+        return "<br>".join(_shown(item) for item in value)
+    if isinstance(value, str) and (kind := value.partition(":")[0]) in ("sha256", "md5"):
+        return _code(value[: len(kind) + 1 + LONGEST_DIGEST] + "…")
+    return _code(f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def _allowed(field: FieldInfo) -> str:
+    """The range of a number, the values of a choice, the type of anything else."""
+    kind, optional = _without_none(field.annotation)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        text = ", ".join(map(_code, arguments))
+    elif kind in (int, float):
+        text = " ".join(filter(None, ["whole," if kind is int else "", _range(field.metadata) or WORDS[kind]]))
+    elif origin in (list, tuple):
+        text = "two bounds" if len(arguments) == 2 and arguments[1] is not ... else "list, not empty"
+    elif origin is dict or (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        text = "mapping"
+    else:
+        text = WORDS.get(typing.cast(type, kind), "text")
+    return f"{text}, or `null`" if optional and field.default is None else text
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
+        return annotation, False
+    rest = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
+    return rest[0], len(rest) < len(typing.get_args(annotation))
+
+
+def _range(metadata: Iterable[Any]) -> str:
+    """Such as `0 to 10`, `above 0 to 10`, `0 to below 1`, `1 or more`."""
+    low = high = ""
+    for bound in metadata:
+        if isinstance(bound, annotated_types.Ge):
+            low = _number(bound.ge)
+        elif isinstance(bound, annotated_types.Gt):
+            low = f"above {_number(bound.gt)}"
+        elif isinstance(bound, annotated_types.Le):
+            high = _number(bound.le)
+        elif isinstance(bound, annotated_types.Lt):
+            high = f"below {_number(bound.lt)}"
+    if low and high:
+        return f"{low} to {high}"
+    return high or (low if low.startswith("above") else low and f"{low} or more")
+
+
+def _number(value: Any) -> str:
+    if value == 2**32:
+        return "2^32"
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def _code(text: Any) -> str:
+    return f"`{text}`"
+
+
+def updated(page: str) -> str:
+    """`page` with fresh tables between the markers.
+
+    Raises:
+        ValueError: the page lacks a marker.
+    """
+    before, rest = page.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
+
+
+def main() -> int:
+    """Print the tables, or write them into README.md."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.params_table",
+        description="Every parameter with its default and range, from the schema.",
+    )
+    parser.add_argument("--write", action="store_true", help="put the tables into README.md")
+    if not parser.parse_args().write:
+        print(tables())
+        return 0
+    try:
+        README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
+    except (OSError, ValueError) as error:
+        print(f"params_table: {README} needs the lines {BEGIN} and {END}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
