@@ -119,8 +119,11 @@ def _alone(folder: Path) -> Iterator[bool]:
             yield True
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
+    """The first cause in one line: mlflow wraps it in three others, which quote addresses."""
     from pipelines.tracking import hidden
 
+    while cause := error.__cause__ or error.__context__:
+        error = cause
     lines = hidden(str(error)).splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:160]}"

@@ -35,9 +35,7 @@ def _what(fault: dict[str, Any], model: type[BaseModel]) -> str:
 
 def _sentence(message: str) -> str:
     """Pydantic's own words, less what only a Python programmer would need."""
-    message = (
-        message.removeprefix("Input ").replace("valid dictionary", "mapping").replace("valid tuple", "list")
-    )
+    message = message.removeprefix("Input ").replace("valid dictionary", "mapping").replace("valid tuple", "list")
     message = message.replace("an object", "a mapping").replace("valid array", "list")
     message = (
         message.replace("Tuple should", "should")

@@ -53,15 +53,9 @@ def _hyperparameter_faults(params: "Params", key: str, config_class: Any) -> Ite
             yield f"{path}: a grid needs values; write {{choice: [...]}} instead of {domain.kind}"
         for value in domain.probes:
             try:
-                config_class.__pydantic_validator__.validate_assignment(
-                    config_class.model_construct(), name, value
-                )
+                config_class.__pydantic_validator__.validate_assignment(config_class.model_construct(), name, value)
             except ValidationError as error:
-                bad = [
-                    e
-                    for e in explain(error, config_class, {}, f"{where}.search.space.")
-                    if e.startswith(path)
-                ]
+                bad = [e for e in explain(error, config_class, {}, f"{where}.search.space.") if e.startswith(path)]
                 yield from (f"{line} (in its {domain.kind})" for line in bad)
 
 

@@ -3,8 +3,6 @@
 python -m pipelines.fetch digits
 """
 
-from pathlib import Path
-
 from pipelines import outs, places, stage
 from pipelines.stage import Stage
 
@@ -16,7 +14,7 @@ def fetch(work: Stage) -> None:
     section = work.params.datasets[work.key]
     config = work.params.fetch_config(work.key)
     with outs.staged(places.raw(work.key)) as (folder,):
-        DATASETS[section.kind].fetch(config, folder, Path.cwd())
+        DATASETS[section.kind].fetch(config, folder, places.main_checkout())
         files = [path for path in folder.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
     work.say(f"{len(files)} files, {size:,} bytes in {places.raw(work.key)}")

@@ -157,9 +157,7 @@ def _dataset_faults(params: Params, data: Any) -> list[str]:
     written = _entries(data, "datasets")
     for kind, keys in (("datasets", params.datasets), ("experiments", params.experiments)):
         faults += [
-            f"{kind}.{key}: a name holds letters, digits, '-' and '_' only"
-            for key in keys
-            if not NAME.fullmatch(key)
+            f"{kind}.{key}: a name holds letters, digits, '-' and '_' only" for key in keys if not NAME.fullmatch(key)
         ]
     for key, dataset in params.datasets.items():
         fetch_config = DATASETS[dataset.kind].FetchConfig
@@ -170,9 +168,7 @@ def _dataset_faults(params: Params, data: Any) -> list[str]:
     for key, experiment in params.experiments.items():
         if written and experiment.dataset not in written:
             close = hint(experiment.dataset, written, "value")
-            faults.append(
-                f"experiments.{key}.dataset: no dataset '{experiment.dataset}' in this file; {close}"
-            )
+            faults.append(f"experiments.{key}.dataset: no dataset '{experiment.dataset}' in this file; {close}")
         if not experiment.search.space:
             faults.append(f"experiments.{key}.search.space: the search space is empty; name a hyperparameter")
     return faults
@@ -197,9 +193,7 @@ def _fingerprint(path: Path) -> str:
 
 def main() -> int:
     """Validate the file that the command names."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pipelines.params", description="Validate params.yaml whole."
-    )
+    parser = argparse.ArgumentParser(prog="python -m pipelines.params", description="Validate params.yaml whole.")
     parser.add_argument("file", nargs="?", type=Path, default=FILE, help="default: %(default)s")
     path = parser.parse_args().file
     try:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -33,7 +32,6 @@ def _sections() -> Iterator[tuple[str, str]]:
     from pipelines.datasets import DATASETS
     from pipelines.params import DatasetParams, ExperimentParams, Params
     from pipelines.searchers import SCHEDULERS, SEARCHERS
-    from pipelines.space import Domain
 
     yield "`datasets.<key>`", table(DatasetParams, {"kind": DATASETS})
     for name, dataset in DATASETS.items():
@@ -47,7 +45,6 @@ def _sections() -> Iterator[tuple[str, str]]:
         yield f"`experiments.<key>.model` of family `{name}`, besides", own
     search = table(_section(ExperimentParams, "search"), {"algorithm": SEARCHERS, "scheduler": SCHEDULERS})
     yield "`experiments.<key>.search`", search
-    yield "`experiments.<key>.search.space.<hyperparameter>`: exactly one of", table(Domain)
     yield "`experiments.<key>.train`", table(_section(ExperimentParams, "train"))
     yield "`experiments.<key>.evaluate`", table(_section(ExperimentParams, "evaluate"))
     yield "`report`", table(_section(Params, "report"))
@@ -71,8 +68,7 @@ def table(model: type[BaseModel], values: dict[str, Iterable[str]] | None = None
     if not rows:
         return "No keys: the section is written `{}`."
     named = {name: ", ".join(map(_code, names)) for name, names in (values or {}).items()}
-    lines = [(name, default, named.get(name, allowed), meaning) for name, default, allowed, meaning in rows]
-    return "\n".join([HEAD, *map(_line, lines)])
+    return "\n".join([HEAD, *(_line([_code(row[0]), row[1], named.get(row[0], row[2]), row[3]]) for row in rows)])
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -80,20 +76,16 @@ def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(escaped)} |"
 
 
-def _rows(name: str, field: FieldInfo, default: Any = None) -> Iterator[tuple[str, str, str, str]]:
-    """(key, default, range, meaning); a section that has a default itself is told key by key."""
-    kind = field.annotation
-    if isinstance(kind, type) and issubclass(kind, BaseModel) and not field.is_required():
-        whole = field.get_default(call_default_factory=True)
-        for inner, inner_field in kind.model_fields.items():
-            yield from _rows(f"{name}.{inner}", inner_field, getattr(whole, inner))
+def _rows(name: str, field: FieldInfo, given: tuple[Any, ...] = ()) -> Iterator[tuple[str, str, str, str]]:
+    """(key, default, range, meaning); a section that has a default, or is `given` one, is told key by key."""
+    if not given and not field.is_required():
+        given = (field.get_default(call_default_factory=True),)
+    if given and isinstance(given[0], BaseModel):
+        for inner, inner_field in type(given[0]).model_fields.items():
+            yield from _rows(f"{name}.{inner}", inner_field, (getattr(given[0], inner),))
         return
-    if default is None and not field.is_required():
-        default = field.get_default(call_default_factory=True)
-        shown = _shown(default)
-    else:
-        shown = "required" if default is None else _shown(default)
-    yield f"`{name}`", shown, _allowed(field), field.description or "a section of its own, below"
+    shown = _shown(given[0]) if given else "required"
+    yield name, shown, _allowed(field), field.description or "a section of its own, below"
 
 
 def _shown(value: Any) -> str:
@@ -118,7 +110,7 @@ def _allowed(field: FieldInfo) -> str:
     elif kind in (int, float):
         text = " ".join(filter(None, ["whole," if kind is int else "", _range(field.metadata) or WORDS[kind]]))
     elif origin in (list, tuple):
-        text = "two bounds" if len(arguments) == 2 and arguments[1] is not ... else "list, not empty"
+        text = "list, not empty"
     elif origin is dict or (isinstance(kind, type) and issubclass(kind, BaseModel)):
         text = "mapping"
     else:
@@ -137,23 +129,17 @@ def _range(metadata: Iterable[Any]) -> str:
     """Such as `0 to 10`, `above 0 to 10`, `0 to below 1`, `1 or more`."""
     low = high = ""
     for bound in metadata:
-        if isinstance(bound, annotated_types.Ge):
-            low = _number(bound.ge)
-        elif isinstance(bound, annotated_types.Gt):
-            low = f"above {_number(bound.gt)}"
-        elif isinstance(bound, annotated_types.Le):
-            high = _number(bound.le)
-        elif isinstance(bound, annotated_types.Lt):
-            high = f"below {_number(bound.lt)}"
+        for name, word in (("ge", ""), ("gt", "above ")):
+            low = f"{word}{_number(getattr(bound, name))}" if hasattr(bound, name) else low
+        for name, word in (("le", ""), ("lt", "below ")):
+            high = f"{word}{_number(getattr(bound, name))}" if hasattr(bound, name) else high
     if low and high:
         return f"{low} to {high}"
     return high or (low if low.startswith("above") else low and f"{low} or more")
 
 
-def _number(value: Any) -> str:
-    if value == 2**32:
-        return "2^32"
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+def _number(value: float) -> str:
+    return "2^32" if value == 2**32 else f"{value:,.10g}"
 
 
 def _code(text: Any) -> str:

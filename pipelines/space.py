@@ -1,8 +1,8 @@
 """The search space as params.yaml writes it, and how trials are drawn from it.
 
-    lr: {loguniform: [0.0003, 0.03]}
-    width: {int: [8, 64]}
-    optimizer: {choice: [adamw, momentum]}
+lr: {loguniform: [0.0003, 0.03]}
+width: {int: [8, 64]}
+optimizer: {choice: [adamw, momentum]}
 """
 
 import itertools

@@ -14,8 +14,11 @@ from pipelines.faults import Fault
 if TYPE_CHECKING:
     from pipelines.params import Params
 
-# What a full disk or a folder without permission raises: no bug, so no traceback.
-UNABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
+# A full disk, a folder without permission, an earlier stage's out that is not there: no bug, so no traceback.
+UNABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT),
+}
 
 
 @dataclass(frozen=True)

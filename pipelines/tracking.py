@@ -44,14 +44,15 @@ def uri() -> str:
 
 
 def shown_uri() -> str:
-    """The server's address without user name and password."""
+    """The server's address as people may see it."""
     return hidden(uri())
 
 
 def hidden(text: str) -> str:
     """`text` without the server's user name and password; mlflow's errors quote the whole address."""
     scheme, _, rest = uri().partition("://")
-    credentials = "" if scheme == "sqlite" else rest.rpartition("@")[0]
+    authority = rest.partition("/")[0] if scheme.startswith(("http", "sqlite")) else rest
+    credentials = authority.rpartition("@")[0]
     return text.replace(f"{credentials}@", "") if credentials else text
 
 
@@ -242,13 +243,10 @@ def sync(params: "Params") -> int:
             if found is None or found.info.status != "FINISHED":
                 Sender(folder, None).send(file)
                 rebuilt += 1
-        for event in _model_events(places.model(key) / journal.NAME):
-            crown(event["name"], event["tags"]["data.prepared"])
+            for event in journal.events(file):
+                if event["event"] == "model":
+                    crown(event["name"], event["tags"]["data.prepared"])
     return rebuilt
-
-
-def _model_events(file: Path) -> list[dict[str, Any]]:
-    return [event for event in journal.events(file) if event["event"] == "model"] if file.exists() else []
 
 
 def package_model(model: Any, example: Any, folder: Path) -> None:

@@ -30,10 +30,14 @@ def main() -> int:
         return 1
     if code := tracking.main([]):
         return code
-    print(f"ui: http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
+    # Without the query MLflow opens on its pages for language-model applications.
+    print(f"ui: http://{HOST}:{port}/#/experiments?workflowType=machine_learning (Ctrl-C ends it)", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", address]
-    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    command += ["--host", HOST, "--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR", "PYTHONWARNINGS": "ignore"}
+    os.environ.update(quiet)
+    # Nothing here schedules jobs, for which MLflow would start eight processes more.
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     return os.execv(sys.executable, command)  # noqa: S606
 
 

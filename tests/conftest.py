@@ -1,4 +1,4 @@
-"""What every test gets: a clean environment; for those that ask, an empty folder to work in and a way to run our modules."""
+"""What every test gets: a clean environment; on request an empty folder and a way to run our modules."""
 
 import os
 import subprocess

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 SOURCE = Path(__file__).parents[2]
 PARTS = ("pipelines", "lit_models", "dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml")
@@ -118,12 +119,18 @@ def make_checkout(root: Path) -> Checkout:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A checkout after its first `dvc repro`; nobody may change it."""
-    checkout = make_checkout(tmp_path_factory.mktemp("finished") / "fifty")
-    output = checkout.run("dvc", "repro")
-    checkout.commit("the first results")
-    (checkout.root / ".git" / "first-output").write_text(output)
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Checkout:
+    """A checkout after its first `dvc repro`; nobody may change it. The workers of pytest-xdist share one."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    checkout = Checkout(shared / "finished" / "fifty")
+    whole = shared / "finished" / "whole"
+    with FileLock(shared / "finished.lock"):
+        if not whole.exists():
+            shutil.rmtree(checkout.root.parent, ignore_errors=True)
+            make_checkout(checkout.root).run("dvc", "repro")
+            checkout.commit("the first results")
+            whole.touch()
     return checkout
 
 

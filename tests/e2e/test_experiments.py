@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.conftest import Checkout
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.slow
 
 
 def client(checkout: Checkout) -> mlflow.MlflowClient:

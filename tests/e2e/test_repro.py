@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.conftest import Checkout
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.slow
 
 OUTS = ("data/raw", "data/prepared", "data/augmented", "results", "models", "reports")
 

@@ -97,7 +97,7 @@ def test_artifacts_are_copied_so_that_the_stage_may_move_them() -> None:
 def test_an_out_gets_the_journal_of_finished_runs_only() -> None:
     with Journal("s") as journal:
         run = journal.start("x", "n", TAGS)
-        with pytest.raises(AssertionError):
+        with pytest.raises(RuntimeError, match="finished runs"):
             journal.save(Path("out.jsonl"))
         journal.end(run)
         journal.save(Path("out.jsonl"))
@@ -167,9 +167,7 @@ time.sleep(60)
 @pytest.fixture
 def killed(environment: Callable[[], dict[str, str]]) -> tuple[Path, list[str]]:
     """The journal of a writer that was killed in the middle of a line, and its runs."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", WRITER], env=environment(), stdout=subprocess.PIPE, text=True
-    )
+    child = subprocess.Popen([sys.executable, "-c", WRITER], env=environment(), stdout=subprocess.PIPE, text=True)
     try:
         assert child.stdout is not None
         runs = child.stdout.readline().split()

@@ -18,11 +18,7 @@ positive = st.floats(1e-12, 1e9)
 
 
 def pairs(values: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, Any]]:
-    return (
-        st.tuples(values, values)
-        .map(lambda pair: (min(pair), max(pair)))
-        .filter(lambda pair: pair[0] < pair[1])
-    )
+    return st.tuples(values, values).map(lambda pair: (min(pair), max(pair))).filter(lambda pair: pair[0] < pair[1])
 
 
 DOMAINS = st.one_of(

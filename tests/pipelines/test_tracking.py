@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,9 +160,7 @@ def told(file: Path) -> dict[str, Any]:
                 run["metrics"] += [(n, event["step"], v, event["time"]) for n, v in event["metrics"].items()]
             case "artifact":
                 source = file.parent / "files" / event["path"]
-                files = (
-                    [path for path in source.rglob("*") if path.is_file()] if source.is_dir() else [source]
-                )
+                files = [path for path in source.rglob("*") if path.is_file()] if source.is_dir() else [source]
                 base = file.parent / "files"
                 run["files"].update({path.relative_to(base).as_posix(): path.read_text() for path in files})
             case "dataset":
@@ -186,9 +185,7 @@ def known(experiment: str) -> dict[str, Any]:
 
 
 def known_run(client: Any, run: Any, by_id: dict[str, str]) -> dict[str, Any]:
-    tags = {
-        name: value for name, value in run.data.tags.items() if not name.startswith(("mlflow.", "fifty."))
-    }
+    tags = {name: value for name, value in run.data.tags.items() if not name.startswith(("mlflow.", "fifty."))}
     points = [
         (name, point.step, point.value, point.timestamp)
         for name in run.data.metrics
@@ -278,17 +275,17 @@ def test_delivery_sends_from_the_background_and_is_silent_when_all_is_well(
 ) -> None:
     with Delivery():
         file = kept(write_search("x"))
+    assert capsys.readouterr() == ("", "")
     assert known("x") == told(file)
     assert unsent() == []
-    assert capsys.readouterr() == ("", "")
 
 
 class Killed(BaseException):
     """Stands for `kill -9`: nothing that runs afterwards may count on `except Exception`."""
 
 
-CALLS = ("create_experiment", "create_run", "log_batch", "log_inputs", "log_artifact", "log_artifacts")
-CALLS += ("create_registered_model", "create_model_version", "set_registered_model_alias", "set_terminated")
+CALLS = ["create_experiment", "create_run", "log_batch", "log_inputs", "log_artifact", "log_artifacts"]
+CALLS += ["create_registered_model", "create_model_version", "set_registered_model_alias", "set_terminated"]
 
 
 @contextlib.contextmanager
@@ -296,19 +293,20 @@ def dying_after(calls: int) -> Iterator[list[str]]:
     """The sender dies right after its n-th call that changes something, before it can remember anything."""
     client = tracking._client(tracking.uri())
     done: list[str] = []
+
+    def counted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            answer = real(*args, **kwargs)
+            done.append(name)
+            if len(done) == calls:
+                raise Killed
+            return answer
+
+        return call
+
     with pytest.MonkeyPatch.context() as patch:
         for call in CALLS:
-
-            def wrapped(
-                *args: Any, _real: Any = getattr(client, call), _name: str = call, **kwargs: Any
-            ) -> Any:
-                answer = _real(*args, **kwargs)
-                done.append(_name)
-                if len(done) == calls:
-                    raise Killed
-                return answer
-
-            patch.setattr(client, call, wrapped)
+            patch.setattr(client, call, counted(call, getattr(client, call)))
         yield done
 
 
@@ -324,8 +322,10 @@ def test_a_sender_that_dies_after_any_of_its_calls_sends_nothing_twice_and_loses
             survived = True
         send_outbox()
         assert known(name) == told(file), f"died after {done}"
-        versions = tracking._client(sqlite).search_model_versions(f"name='model-{name}'")
-        assert [version.aliases for version in versions] == [[tracking.CHAMPION]]
+        client = tracking._client(sqlite)
+        (version,) = client.search_model_versions(f"name='model-{name}'")
+        crowned = client.get_model_version_by_alias(f"model-{name}", tracking.CHAMPION)
+        assert crowned.version == version.version
     assert number > 10
 
 
@@ -481,7 +481,7 @@ def test_a_server_that_is_full_costs_nothing_and_loses_nothing(
     said = capsys.readouterr().err
     assert slowest < 0.5
     assert wait < 8
-    assert str(status) in said
+    assert f"{status}" in said.splitlines()[0]
     arrives_later(file, monkeypatch)
 
 
@@ -506,6 +506,7 @@ def test_a_server_that_does_not_answer_is_waited_for_no_longer_than_the_grace(
 
 def test_a_server_that_comes_back_gets_everything(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "RETRY_SECONDS", (0.05,))
+    monkeypatch.setattr(delivery, "POLL_SECONDS", 0.05)
     calls = 0
     real = tracking.Sender.send
 
@@ -614,7 +615,7 @@ def test_a_lost_database_is_rebuilt_from_the_outs_once(sqlite: str, empty_databa
     champion = tracking._client(sqlite).get_model_version_by_alias("model-one", tracking.CHAMPION)
     assert tracking.sync(params_of("one")) == 0
     assert known("one") == expected
-    assert champion.version == "1" or int(champion.version) == 1
+    assert int(champion.version) == 1
 
 
 def test_a_run_that_a_person_deleted_stays_deleted(sqlite: str) -> None:
@@ -631,7 +632,8 @@ def test_new_work_brings_a_deleted_experiment_back(sqlite: str) -> None:
     write_search("x")
     send_outbox()
     client = tracking._client(sqlite)
-    client.delete_experiment(client.get_experiment_by_name("x").experiment_id)
+    (gone,) = [found for found in client.search_experiments() if found.name == "x"]
+    client.delete_experiment(gone.experiment_id)
     file = kept(write_search("x"))
     send_outbox()
     assert told(file).items() <= known("x").items()
@@ -705,44 +707,44 @@ def test_a_champion_competes_on_the_same_prepared_data_only(sqlite: str) -> None
 LOADER = """
 import sys
 import numpy as np, mlflow.pyfunc
-assert not [m for m in sys.modules if m.split(".")[0] in ("lit_models", "pipelines")]
-model = mlflow.pyfunc.load_model(sys.argv[1])
-np.save("logits.npy", model.predict(np.load("x.npy")))
+x = np.load("x.npy")
+for name in sys.argv[1:]:
+    np.save(f"{name}.npy", mlflow.pyfunc.load_model(name).predict(x))
 assert not [m for m in sys.modules if m.split(".")[0] in ("lit_models", "pipelines")]
 try:
     import lit_models
 except ImportError:
     print("alone")
 """
+PICKLED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("family", ["mlp", "cnn", "resnet"])
-def test_a_packaged_model_loads_without_this_project_for_any_batch_size(folder: Path, family: str) -> None:
+def test_packaged_models_load_without_this_project_for_any_batch_size_and_hold_no_pickle(folder: Path) -> None:
     import numpy as np
     import torch
 
     from lit_models import FAMILIES, DataSpec
 
-    kind = FAMILIES[family]
     spec = DataSpec(shape=(1, 8, 8), classes=10, mean=(0.3,), std=(0.4,), scale=16.0)
-    model = kind(kind.Config(dropout=0.2), spec, seed=1).eval()
-    tracking.package_model(model, np.zeros((2, 1, 8, 8), np.float32), folder / "package")
+    models = {name: kind(kind.Config(dropout=0.2), spec, seed=1).eval() for name, kind in FAMILIES.items()}
+    for name, model in models.items():
+        tracking.package_model(model, np.zeros((2, 1, 8, 8), np.float32), folder / name)
+        for archive in (folder / name).rglob("*.pt2"):
+            with zipfile.ZipFile(archive) as files:
+                parts = {part: files.read(part) for part in files.namelist()}
+            assert not [part for part, content in parts.items() if content.startswith(PICKLED)]
+            assert not [part for part, content in parts.items() if b"lit_models" in content and part.endswith(".pkl")]
+        assert list((folder / name).rglob("*.pt2"))
+        assert not [path for path in (folder / name).rglob("*") if path.suffix in (".pkl", ".pth", ".pt")]
     x = np.random.default_rng(0).integers(0, 17, (5, 1, 8, 8)).astype(np.float32)
     np.save(folder / "x.npy", x)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, "-c", LOADER, "package"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=120,
-    )
+    command = [sys.executable, "-c", LOADER, *models]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("alone")
-    with torch.no_grad():
-        expected = model(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(np.load(folder / "logits.npy"), expected, rtol=1e-5, atol=1e-6)
-    assert not list((folder / "package").rglob("*.pkl"))
-    assert not list((folder / "package").rglob("*.pth"))
-    assert list((folder / "package").rglob("*.pt2"))
+    for name, model in models.items():
+        with torch.no_grad():
+            expected = model(torch.from_numpy(x)).numpy()
+        np.testing.assert_allclose(np.load(folder / f"{name}.npy"), expected, rtol=1e-5, atol=1e-6)

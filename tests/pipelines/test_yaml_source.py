@@ -54,14 +54,9 @@ def test_nan_is_read_and_left_to_the_schema(tmp_path: Path) -> None:
     assert math.isnan(read(write(tmp_path, "a: .nan"))["a"])
 
 
-def test_merge_keys_and_anchors_work_and_are_no_duplicates(tmp_path: Path) -> None:
-    text = "base: &base {lr: 1}\nother: &other {k: 2}\nx:\n  <<: *base\n  lr: 3\n  <<: *other\n"
-    try:
-        found = read(write(tmp_path, text))
-    except YamlFaults as error:
-        assert all("line" in line for line in error.faults)
-    else:
-        assert found["x"]["lr"] == 3
+def test_merge_keys_and_anchors_are_read_and_are_no_duplicates(tmp_path: Path) -> None:
+    text = "base: &base {lr: 1, k: 2}\nx:\n  <<: *base\n  lr: 3\n"
+    assert read(write(tmp_path, text))["x"] == {"lr": 3, "k": 2}
 
 
 @pytest.mark.parametrize(
@@ -88,19 +83,7 @@ def test_malformed_yaml_is_told_with_line_and_column(tmp_path: Path, text: str, 
 
 
 def test_every_duplicate_key_is_named_with_both_lines(tmp_path: Path) -> None:
-    text = (
-        "a: 1\n"
-        "b:\n"
-        "  c: 1\n"
-        "  d: {e: 1, e: 2}\n"
-        "  c: 2\n"
-        "a: 3\n"
-        "list:\n"
-        "  - x: 1\n"
-        "    x: 2\n"
-        "  - - y: 1\n"
-        "      y: 2\n"
-    )
+    text = "a: 1\nb:\n  c: 1\n  d: {e: 1, e: 2}\n  c: 2\na: 3\nlist:\n  - x: 1\n    x: 2\n  - - y: 1\n      y: 2\n"
     assert faults(tmp_path, text) == [
         "b.d.e: duplicate key (params.yaml line 4, column 13; first on line 4); keep one",
         "b.c: duplicate key (params.yaml line 5, column 3; first on line 3); keep one",
@@ -137,10 +120,13 @@ def test_bytes_that_are_not_utf_8_are_told(tmp_path: Path) -> None:
     assert "position 5" in line
 
 
-@pytest.mark.parametrize("text", ["a: &a [*a]\n", "[" * 5000, "%YAML 9.9\n---\na: 1\n", "a: 0o9\nb: 0x_\n", "? [1]\n: 2\n"])
-def test_odd_documents_are_read_or_told_and_never_anything_else(tmp_path: Path, text: str) -> None:
-    try:
-        read(write(tmp_path, text))
-    except YamlFaults as error:
-        assert len(error.faults) == 1
-        assert "\n" not in error.faults[0]
+@pytest.mark.parametrize("text", ["a: &a [*a]\n", "[" * 5000, "? [1]\n: 2\n", "1: 2\n", "2024-01-01: 2\n", "~: 2\n"])
+def test_odd_documents_are_one_line(tmp_path: Path, text: str) -> None:
+    (line,) = faults(tmp_path, text)
+    assert "\n" not in line
+
+
+def test_a_key_that_is_no_text_is_named(tmp_path: Path) -> None:
+    assert faults(tmp_path, "a:\n  1: 2\n") == [
+        "a.1: a key must be text (params.yaml line 2); write it in quotes, or another name"
+    ]

@@ -1,0 +1,63 @@
+"""The search stage with each algorithm and scheduler, and with trials that fail or diverge."""
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.e2e.conftest import Checkout
+
+pytestmark = pytest.mark.slow
+
+SEARCH = "search: {trials: 3, epochs: 2, space: {lr: {loguniform: [0.001, 0.01]}, dropout: {uniform: [0.0, 0.3]}}}"
+
+
+def trials(checkout: Checkout) -> list[dict[str, object]]:
+    """The rows of trials.parquet."""
+    table = pq.read_table(checkout.root / "results" / "digits-mlp" / "search" / "trials.parquet")
+    return list(table.to_pylist())
+
+
+def test_tpe_with_asha_accounts_for_every_trial(checkout: Checkout) -> None:
+    checkout.edit(
+        SEARCH,
+        "search: {algorithm: tpe, scheduler: asha, grace_epochs: 1, trials: 6, epochs: 9, metric: val_loss,"
+        " space: {lr: {loguniform: [0.0001, 0.1]}, depth: {int: [1, 3]}, optimizer: {choice: [sgd, adamw]}}}",
+    )
+    checkout.stage("search", "digits-mlp")
+    rows = trials(checkout)
+    assert [row["trial"] for row in rows] == list(range(6))
+    assert {row["status"] for row in rows} <= {"finished", "stopped"}
+    assert all(row["epochs"] == 9 for row in rows if row["status"] == "finished")
+    assert len({row["lr"] for row in rows}) == 6
+    assert {row["optimizer"] for row in rows} <= {"sgd", "adamw"}
+
+
+def test_grid_with_median_stopping_tries_every_combination(checkout: Checkout) -> None:
+    checkout.edit(
+        SEARCH,
+        "search: {algorithm: grid, scheduler: median, trials: 100, epochs: 3,"
+        " space: {lr: {choice: [0.001, 0.01]}, depth: {choice: [1, 2]}}}",
+    )
+    checkout.stage("search", "digits-mlp")
+    assert [(row["depth"], row["lr"]) for row in trials(checkout)] == [(1, 0.001), (1, 0.01), (2, 0.001), (2, 0.01)]
+
+
+def test_a_diverging_trial_is_told_and_disturbs_no_other(checkout: Checkout) -> None:
+    checkout.edit(
+        SEARCH,
+        "search: {algorithm: grid, trials: 2, epochs: 3, space: {lr: {choice: [0.001, 10.0]}}}",
+    )
+    checkout.edit("model: {hidden: 32}", "model: {hidden: 32, optimizer: sgd, depth: 8, gradient_clip: 0.0}")
+    checkout.stage("search", "digits-mlp")
+    fine, wild = trials(checkout)
+    assert (fine["status"], fine["epochs"]) == ("finished", 3)
+    assert wild["status"] == "diverged"
+
+
+def test_trials_that_fail_fail_the_search_and_say_why(checkout: Checkout) -> None:
+    data = checkout.root / "data" / "augmented" / "digits" / "train.safetensors"
+    data.write_bytes(data.read_bytes()[:100])
+    before = (checkout.root / "results" / "digits-mlp" / "search" / "best.yaml").read_bytes()
+    output = checkout.stage("search", "digits-mlp", code=1)
+    assert "3 of 3 trials failed: trial 0: " in output
+    assert "Traceback" not in output
+    assert (checkout.root / "results" / "digits-mlp" / "search" / "best.yaml").read_bytes() == before
