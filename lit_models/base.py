@@ -40,9 +40,7 @@ class LitModel(pl.LightningModule):
 
     def __init__(self, config: FamilyConfig, spec: DataSpec, seed: int = 0) -> None:
         if not isinstance(config, self.Config):
-            raise TypeError(
-                f"{type(self).__name__} takes {self.Config.__name__}, not {type(config).__name__}"
-            )
+            raise TypeError(f"{type(self).__name__} takes {self.Config.__name__}, not {type(config).__name__}")
         problem = config.problem(spec.shape)
         if problem is not None:
             raise ValueError(problem)

@@ -20,9 +20,7 @@ class FamilyConfig(BaseModel):
     optimizer: OptimizerName = Field("adamw", description="update rule")
     lr: float = Field(1e-3, gt=0, le=10, description="peak learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of `momentum` and `nesterov`")
-    weight_decay: float = Field(
-        0.0, ge=0, le=10, description="decoupled for `adamw`, an L2 penalty elsewhere"
-    )
+    weight_decay: float = Field(0.0, ge=0, le=10, description="decoupled for `adamw`, an L2 penalty elsewhere")
     schedule: ScheduleName = Field("cosine", description="course of the learning rate over all steps")
     warmup_epochs: int = Field(1, ge=0, le=1000, description="epochs of linear warm-up of `warmup`")
     batch_size: int = Field(64, ge=1, le=65536, description="samples per step")
@@ -32,9 +30,7 @@ class FamilyConfig(BaseModel):
     sampling: SamplingName = Field("shuffle", description="how an epoch's batches are drawn")
     gradient_clip: float = Field(0.0, ge=0, le=1e6, description="largest norm of the gradient; 0 is off")
     augment_strength: float = Field(0.0, ge=0, le=4, description="scales on-the-fly augmentation; 0 is off")
-    augment_shift: float = Field(
-        0.1, ge=0, le=0.5, description="largest shift at strength 1, share of a side"
-    )
+    augment_shift: float = Field(0.1, ge=0, le=0.5, description="largest shift at strength 1, share of a side")
     augment_rotate: float = Field(10.0, ge=0, le=45, description="largest rotation at strength 1, degrees")
     augment_scale: float = Field(0.1, ge=0, le=1, description="largest zoom at strength 1, in or out")
     augment_shear: float = Field(5.0, ge=0, le=20, description="largest shear at strength 1, degrees")

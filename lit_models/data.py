@@ -116,9 +116,7 @@ class PreparedData(pl.LightningDataModule):
         if not len(y):
             raise ValueError(f"the training set in {prepared} is empty")
         self.train = TrainBatches(x, y, config.batch_size, SAMPLERS[config.sampling](y, seed))
-        self.val = (
-            None if fit_on == "train+val" else Batches(*read_split(prepared / "val.safetensors"), EVAL_BATCH)
-        )
+        self.val = None if fit_on == "train+val" else Batches(*read_split(prepared / "val.safetensors"), EVAL_BATCH)
 
     def setup(self, stage: str) -> None:
         """Move small sets to the device that trains, once, instead of batch by batch."""

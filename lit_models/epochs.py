@@ -95,9 +95,7 @@ class EpochKeeper(pl.Callback):
         state = checkpoint["callbacks"][self.state_key]
         for key, value in self.run.items():
             if state["run"].get(key) != value:
-                raise ValueError(
-                    f"{path} is of another run: its {key} is {state['run'].get(key)}, not {value}"
-                )
+                raise ValueError(f"{path} is of another run: its {key} is {state['run'].get(key)}, not {value}")
         self.resume_from = path
         if state["stopped"] is not None:
             self.load_state_dict(state)

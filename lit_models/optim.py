@@ -133,8 +133,6 @@ def lr_factor(config: FamilyConfig, done: int, total: int, epochs: int) -> float
     return SCHEDULES[config.schedule](done / total, warm)
 
 
-def build_schedule(
-    optimizer: torch.optim.Optimizer, config: FamilyConfig, total: int, epochs: int
-) -> LambdaLR:
+def build_schedule(optimizer: torch.optim.Optimizer, config: FamilyConfig, total: int, epochs: int) -> LambdaLR:
     """Build the per-step scheduler over `total` steps in `epochs` epochs."""
     return LambdaLR(optimizer, lambda done: lr_factor(config, min(done, total), total, epochs))

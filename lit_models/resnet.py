@@ -68,9 +68,7 @@ class BasicBlock(nn.Module):
     option A, which adds no parameters).
     """
 
-    def __init__(
-        self, inputs: int, outputs: int, stride: int, skip: bool, dropout: float, drop: float
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, skip: bool, dropout: float, drop: float) -> None:
         super().__init__()
         self.stride, self.skip, self.extra = stride, skip, outputs - inputs
         self.branch = nn.Sequential(

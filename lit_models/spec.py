@@ -32,9 +32,7 @@ class DataSpec:
             ValueError: naming the field that is wrong.
         """
         if min(self.shape) < 1:
-            raise ValueError(
-                f"shape must be three positive numbers (channels, height, width), not {self.shape}"
-            )
+            raise ValueError(f"shape must be three positive numbers (channels, height, width), not {self.shape}")
         if self.classes < 1:
             raise ValueError(f"classes must be at least 1, not {self.classes}")
         for name, values in (("mean", self.mean), ("std", self.std)):

@@ -25,9 +25,7 @@ class AugmentConfig(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed of all augmentation")
-    copies: int = Field(
-        default=0, ge=0, le=64, description="augmented copies of the training set, beside itself"
-    )
+    copies: int = Field(default=0, ge=0, le=64, description="augmented copies of the training set, beside itself")
     crop: int = Field(default=0, ge=0, le=64, description="black border, in pixels, to crop at random from")
     flip: float = Field(default=0, ge=0, le=1, description="probability of a mirror image, left to right")
     rotate: float = Field(default=0, ge=0, le=180, description="largest rotation either way, in degrees")
@@ -65,9 +63,7 @@ def augment_images(
     from multiprocessing import get_context
 
     with ProcessPoolExecutor(min(workers, len(shares)), mp_context=get_context("spawn")) as pool:
-        running = [
-            pool.submit(_augment, x[start:stop], config, copy, start, white) for copy, start, stop in shares
-        ]
+        running = [pool.submit(_augment, x[start:stop], config, copy, start, white) for copy, start, stop in shares]
         for (copy, start, stop), share in zip(shares, running, strict=True):
             out[copy, start:stop] = share.result()
     return flat
@@ -86,9 +82,7 @@ def _shares(x: NDArray[np.uint8], copies: int) -> Iterator[tuple[int, int, int]]
             yield copy, start, min(start + step, len(x))
 
 
-def _augment(
-    x: NDArray[np.uint8], config: AugmentConfig, copy: int, first: int, white: float
-) -> NDArray[np.uint8]:
+def _augment(x: NDArray[np.uint8], config: AugmentConfig, copy: int, first: int, white: float) -> NDArray[np.uint8]:
     """One copy of a share of the images, whose first is number `first` of all."""
     import torch
 

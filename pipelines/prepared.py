@@ -15,9 +15,7 @@ CHUNK = 1 << 24
 """Bytes of pixels that are summed at a time."""
 
 
-def write_prepared(
-    examples: Examples, parts: Mapping[str, NDArray[np.int64]], folder: Path, seed: int
-) -> None:
+def write_prepared(examples: Examples, parts: Mapping[str, NDArray[np.int64]], folder: Path, seed: int) -> None:
     """Write `<part>.safetensors` for each part, and `card.json`. The same input gives the same bytes.
 
     A file holds `x`, uint8 (N, C, H, W); `y`, int64 (N,); `index`, int64 (N,), the position in raw order.
@@ -53,9 +51,7 @@ def write_prepared(
     (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def mean_and_std(
-    x: NDArray[np.uint8], rows: NDArray[np.int64], scale: float
-) -> tuple[list[float], list[float]]:
+def mean_and_std(x: NDArray[np.uint8], rows: NDArray[np.int64], scale: float) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of `x[rows] / scale` for each channel.
 
     Sums of whole numbers, so exact, in whatever chunks. A channel without variation gets 1.0, by which one

@@ -98,7 +98,7 @@ def _sync(work: Stage) -> None:
     try:
         rebuilt = tracking.sync(work.params)
     except Exception as error:  # the page is whole; a server that is down must not fail it
-        print(f"tracking: {tracking.shown_uri()} lacks records: {error}", file=sys.stderr)
+        print(f"tracking: {tracking.shown_uri()} lacks records: {tracking.hidden(str(error))}", file=sys.stderr)
         print("Nothing is lost; later: python -m pipelines.tracking", file=sys.stderr)
     else:
         if rebuilt:

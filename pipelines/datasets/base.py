@@ -26,18 +26,10 @@ class PrepareConfig(BaseModel):
     val: float = Field(
         default=0.15, gt=0, lt=1, description="fraction for validation, of what is not an official test set"
     )
-    test: float = Field(
-        default=0.15, gt=0, lt=1, description="fraction for testing; unused with an official test set"
-    )
-    official_test: bool = Field(
-        default=True, description="test on the dataset's own test set, where it has one"
-    )
-    size: int | None = Field(
-        default=None, ge=4, le=1024, description="height and width to resize to, in pixels"
-    )
-    channels: Literal["gray", "rgb"] | None = Field(
-        default=None, description="colours to convert to; null keeps them"
-    )
+    test: float = Field(default=0.15, gt=0, lt=1, description="fraction for testing; unused with an official test set")
+    official_test: bool = Field(default=True, description="test on the dataset's own test set, where it has one")
+    size: int | None = Field(default=None, ge=4, le=1024, description="height and width to resize to, in pixels")
+    channels: Literal["gray", "rgb"] | None = Field(default=None, description="colours to convert to; null keeps them")
     limit: int | None = Field(
         default=None, ge=3, description="use the first n examples of each class, for a quick look"
     )
@@ -120,9 +112,7 @@ def always(channels: int, side: int) -> Callable[[PrepareConfig], tuple[int, int
     return shape
 
 
-def first_of_each(
-    y: NDArray[np.int64], limit: int, official_test: NDArray[np.bool_] | None
-) -> NDArray[np.int64]:
+def first_of_each(y: NDArray[np.int64], limit: int, official_test: NDArray[np.bool_] | None) -> NDArray[np.int64]:
     """Ascending positions of the first `limit` examples of each class (in each official part)."""
     group = y if official_test is None else y * 2 + official_test
     kept = [np.flatnonzero(group == one)[:limit] for one in np.unique(group)]

@@ -45,9 +45,7 @@ class Cifar10Fetch(BaseModel):
         default="sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
         description="`sha256:` or `md5:` and the digest of the archive",
     )
-    timeout: float = Field(
-        default=30, gt=0, le=3600, description="seconds without a byte before a try is given up"
-    )
+    timeout: float = Field(default=30, gt=0, le=3600, description="seconds without a byte before a try is given up")
     retries: int = Field(default=4, ge=0, le=100, description="tries again after a lost connection, per URL")
 
 
@@ -129,16 +127,12 @@ def parse_batch(content: bytes, source: str, classes: int) -> tuple[NDArray[np.u
     """
     if not content or len(content) % RECORD:
         whole = len(content) // RECORD
-        raise Fault(
-            f"{source} is cut off at byte offset {len(content)}, in record {whole} of {RECORD} bytes each"
-        )
+        raise Fault(f"{source} is cut off at byte offset {len(content)}, in record {whole} of {RECORD} bytes each")
     records = np.frombuffer(content, np.uint8).reshape(-1, RECORD)
     labels = records[:, 0].astype(np.int64)
     if (bad := np.flatnonzero(labels >= classes)).size:
         first = int(bad[0])
-        raise Fault(
-            f"{source}, byte offset {first * RECORD}: label {labels[first]}, but there are {classes} classes"
-        )
+        raise Fault(f"{source}, byte offset {first * RECORD}: label {labels[first]}, but there are {classes} classes")
     return records[:, 1:].reshape(-1, *SHAPE), labels
 
 

@@ -85,9 +85,7 @@ def _record(path: Path, number: int, line: str) -> list[int]:
     for column, cell in enumerate(cells, 1):
         top = SCALE if column <= PIXELS else CLASSES - 1
         if not (cell.isascii() and cell.isdigit() and len(cell) <= 2 and int(cell) <= top):
-            raise Fault(
-                f"{path}, line {number}, column {column}: {cell!r} is no whole number from 0 to {top}"
-            )
+            raise Fault(f"{path}, line {number}, column {column}: {cell!r} is no whole number from 0 to {top}")
         values.append(int(cell))
     return values
 

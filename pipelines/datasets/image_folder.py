@@ -78,17 +78,13 @@ def _find(url: str, name: str) -> tuple[Any, str, list[str]]:
         if ".." in PurePosixPath(path).parts or "\\" in path or "//" in path:
             raise Fault(f"{name}/{path} has a name that cannot be kept as a file")
         if "/" not in path:
-            raise Fault(
-                f"{name}/{path} is in no class folder; each image belongs in one, named after its class"
-            )
+            raise Fault(f"{name}/{path} is in no class folder; each image belongs in one, named after its class")
     filled = {path.split("/")[0] for path in found}
     for path in classes:
         if path not in filled:
             raise Fault(f"{name}/{path} has no images")
     if len(filled) < 2:
-        raise Fault(
-            f"{name} has {len(filled)} class folders with images; telling classes apart needs at least 2"
-        )
+        raise Fault(f"{name} has {len(filled)} class folders with images; telling classes apart needs at least 2")
     return system, root, found
 
 
@@ -126,9 +122,7 @@ def read(raw: Path, config: PrepareConfig) -> Examples:
     labels = [name.split("/")[1] for name in names]
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
-        raise Fault(
-            f"{raw} has {len(classes)} class folders with images; telling classes apart needs at least 2"
-        )
+        raise Fault(f"{raw} has {len(classes)} class folders with images; telling classes apart needs at least 2")
     number = {label: position for position, label in enumerate(classes)}
     y = np.array([number[label] for label in labels], np.int64)
     index: NDArray[np.int64] = np.arange(len(y))

@@ -53,35 +53,23 @@ class MnistFetch(BaseModel):
         description="folders to fetch from, tried in order: http(s)://, s3://, gs:// or a local path",
     )
     train_images: IdxFile = Field(
-        default=_file(
-            "train-images-idx3-ubyte.gz", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
-        ),
+        default=_file("train-images-idx3-ubyte.gz", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
         description="images to train on",
     )
     train_labels: IdxFile = Field(
-        default=_file(
-            "train-labels-idx1-ubyte.gz", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
-        ),
+        default=_file("train-labels-idx1-ubyte.gz", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
         description="their labels",
     )
     test_images: IdxFile = Field(
-        default=_file(
-            "t10k-images-idx3-ubyte.gz", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
-        ),
+        default=_file("t10k-images-idx3-ubyte.gz", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
         description="images of the official test set",
     )
     test_labels: IdxFile = Field(
-        default=_file(
-            "t10k-labels-idx1-ubyte.gz", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
-        ),
+        default=_file("t10k-labels-idx1-ubyte.gz", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
         description="their labels",
     )
-    timeout: float = Field(
-        default=30, gt=0, le=3600, description="seconds without a byte before a try is given up"
-    )
-    retries: int = Field(
-        default=4, ge=0, le=100, description="tries again after a lost connection, per mirror"
-    )
+    timeout: float = Field(default=30, gt=0, le=3600, description="seconds without a byte before a try is given up")
+    retries: int = Field(default=4, ge=0, le=100, description="tries again after a lost connection, per mirror")
 
 
 ROLES = ("train_images", "train_labels", "test_images", "test_labels")
@@ -113,9 +101,7 @@ def read(raw: Path, config: PrepareConfig) -> Examples:
     for part, of_part, known in zip(("train", "test"), images, labels, strict=True):
         same_length(len(of_part), len(known), f"{raw} ({part})")
     if images[0].shape[1:] != images[1].shape[1:]:
-        raise Fault(
-            f"{raw}: images to train on are {images[0].shape[1:]} pixels, to test on {images[1].shape[1:]}"
-        )
+        raise Fault(f"{raw}: images to train on are {images[0].shape[1:]} pixels, to test on {images[1].shape[1:]}")
     y: NDArray[np.int64] = np.concatenate(labels).astype(np.int64)
     examples = Examples(
         x=np.concatenate(images)[:, None],
@@ -167,9 +153,7 @@ def _parse(file: Readable, content: bytearray, dimensions: int, path: Path) -> t
         raise Fault(f"{path} is cut off at byte offset {len(content)}: its header is not whole")
     shape = tuple(int(size) for size in np.frombuffer(bytes(content), ">u4", offset=4))
     if not _fill(file, content, len(content) + prod(shape)):
-        raise Fault(
-            f"{path} is cut off at byte offset {len(content)}: its header promises {prod(shape)} values"
-        )
+        raise Fault(f"{path} is cut off at byte offset {len(content)}: its header promises {prod(shape)} values")
     return shape, bool(file.read(1))
 
 

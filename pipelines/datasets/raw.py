@@ -44,9 +44,7 @@ def verified(folder: Path) -> list[str]:
             raise Fault(f"{path} is missing; fetch the dataset again (dvc repro --force fetch)")
         size = path.stat().st_size
         if size != entry["bytes"]:
-            raise Fault(
-                f"{path} has {size} bytes instead of {entry['bytes']}: it changed since it was fetched"
-            )
+            raise Fault(f"{path} has {size} bytes instead of {entry['bytes']}: it changed since it was fetched")
         if digest(path) != entry["sha256"]:
             raise Fault(f"{path} does not have the sha256 it was fetched with: it changed since")
     return sorted(entries)

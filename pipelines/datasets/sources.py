@@ -67,10 +67,7 @@ def _http(url: str, name: str, start: int, timeout: float) -> Iterator[Stream]:
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
         with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
-            if (
-                response.status_code != 416
-                or _after_slash(response.headers.get("Content-Range", "")) == start
-            ):
+            if response.status_code != 416 or _after_slash(response.headers.get("Content-Range", "")) == start:
                 yield _answered(response, name, start)
                 return
         # What we have is longer than the file, so no part of it: from the start.

@@ -26,9 +26,7 @@ def _one_thread() -> None:
 def write_prepared(tmp_path: Path) -> Write:
     """Write splits {name: (x, y)} and their card; return the folder."""
 
-    def write(
-        splits: dict[str, tuple[Tensor, Tensor]], *, scale: float, classes: int, name: str = "set"
-    ) -> Path:
+    def write(splits: dict[str, tuple[Tensor, Tensor]], *, scale: float, classes: int, name: str = "set") -> Path:
         folder = tmp_path / name
         folder.mkdir()
         for split, (x, y) in splits.items():
@@ -66,9 +64,7 @@ def few_digits(write_prepared: Write) -> Path:
     x = torch.from_numpy(images[:200].reshape(-1, 1, 8, 8).astype("uint8"))
     y = torch.from_numpy(labels[:200]).long()
     parts = zip(torch.split(x, [100, 50, 50]), torch.split(y, [100, 50, 50]), strict=True)
-    return write_prepared(
-        dict(zip(("train", "val", "test"), parts, strict=True)), scale=16.0, classes=10, name="few"
-    )
+    return write_prepared(dict(zip(("train", "val", "test"), parts, strict=True)), scale=16.0, classes=10, name="few")
 
 
 @pytest.fixture

@@ -26,9 +26,7 @@ def test_variance(name: str, layer: tuple[type[nn.Module], int, int]) -> None:
     initialize(module, name)
     weight = module.weight
     assert isinstance(weight, torch.Tensor)
-    expected = {"xavier": 2 / (fan_in + fan_out), "kaiming": 2 / fan_in, "small": 1 / fan_in}[
-        name.split("_")[0]
-    ]
+    expected = {"xavier": 2 / (fan_in + fan_out), "kaiming": 2 / fan_in, "small": 1 / fan_in}[name.split("_")[0]]
     assert weight.var().item() == pytest.approx(expected, rel=0.05)
     assert weight.mean().item() == pytest.approx(0, abs=0.05 * expected**0.5)
     largest = weight.abs().max().item() / expected**0.5

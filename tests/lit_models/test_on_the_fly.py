@@ -72,9 +72,7 @@ def test_flip_mirrors_half_of_the_images() -> None:
     assert (mirrored ^ same).all()
     assert 160 < mirrored.sum() < 240
     # The same when it rides along with the resampling.
-    ride = augment_batch(
-        x, 1.0, AugmentPolicy(shift=0, rotate=1e-6, scale=0, shear=0, flip=True), generator()
-    )
+    ride = augment_batch(x, 1.0, AugmentPolicy(shift=0, rotate=1e-6, scale=0, shear=0, flip=True), generator())
     torch.testing.assert_close(ride, flipped, atol=1e-4, rtol=0)
 
 
@@ -173,9 +171,7 @@ def test_mix_batch_takes_both_when_both_are_on() -> None:
     x, targets = torch.eye(8).view(8, 1, 2, 4), one_hot(8)
     rng = np.random.default_rng(0)
     # Only mixup makes values between the images' 0 and 1.
-    blended = [
-        bool(((m := mix_batch(x, targets, 1.0, 1.0, rng)[0]) > 0).logical_and(m < 1).any()) for _ in range(40)
-    ]
+    blended = [bool(((m := mix_batch(x, targets, 1.0, 1.0, rng)[0]) > 0).logical_and(m < 1).any()) for _ in range(40)]
     assert 8 < sum(blended) < 32
 
 

@@ -66,9 +66,7 @@ TEXTBOOK = {
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_update_is_the_textbooks(name: str) -> None:
-    config = FamilyConfig.model_validate(
-        {"optimizer": name, "lr": LR, "momentum": MOMENTUM, "weight_decay": DECAY}
-    )
+    config = FamilyConfig.model_validate({"optimizer": name, "lr": LR, "momentum": MOMENTUM, "weight_decay": DECAY})
     generator = torch.Generator().manual_seed(0)
     parameter = nn.Parameter(torch.randn(7, dtype=torch.float64, generator=generator))
     expected, state = parameter.detach().clone(), dict[str, Tensor]()

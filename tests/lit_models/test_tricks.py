@@ -69,8 +69,7 @@ def test_stochastic_depth_needs_skip() -> None:
 def test_without_skip_there_is_no_identity_path(outputs: int) -> None:
     x = torch.rand(2, 4, 6, 6)
     with_skip, without = (
-        BasicBlock(4, outputs, outputs // 4, skip=skip, dropout=0.0, drop=0.0).eval()
-        for skip in (True, False)
+        BasicBlock(4, outputs, outputs // 4, skip=skip, dropout=0.0, drop=0.0).eval() for skip in (True, False)
     )
     for block in (with_skip, without):
         for parameter in block.parameters():

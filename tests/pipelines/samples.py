@@ -73,9 +73,7 @@ def image_folder(folder: Path) -> Path:
             image = Image.fromarray(pixels(20 + number, 30 - label, 3, seed=10 * label + number))
             image.convert(mode).save(of_class / f"{number}.png")
         for number, mode in enumerate(("L", "RGB", "CMYK")):
-            Image.fromarray(pixels(40, 24 + number, 3, seed=label)).convert(mode).save(
-                of_class / f"{number}.jpg"
-            )
+            Image.fromarray(pixels(40, 24 + number, 3, seed=label)).convert(mode).save(of_class / f"{number}.jpg")
         wide = Image.fromarray(pixels(16, 16, seed=label).astype(np.uint16) << 8)
         wide.save(of_class / "wide.png")
         (of_class / ".hidden").write_text("not an image")

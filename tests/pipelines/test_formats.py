@@ -15,9 +15,7 @@ from pipelines.datasets.raw import write_manifest
 from pipelines.faults import Fault
 from tests.pipelines.samples import CLASSES, cifar_members, fetched, idx, mnist_parts, pixels, tar_gz, zipped
 
-PER_EXAMPLE = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+PER_EXAMPLE = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 RECORD = 3073
 
 

@@ -45,9 +45,7 @@ def test_examples_come_sorted_with_their_names(tmp_path: Path) -> None:
     assert examples.classes == ("cat", "dog", "fish")
     assert examples.names is not None
     assert examples.names == sorted(examples.names)
-    assert [examples.classes[label] for label in examples.y] == [
-        name.split("/")[0] for name in examples.names
-    ]
+    assert [examples.classes[label] for label in examples.y] == [name.split("/")[0] for name in examples.names]
 
 
 @pytest.mark.parametrize("name", ["README.txt", "cat/notes.txt", "cat/deeper/video.mp4"])
@@ -148,9 +146,7 @@ def test_a_decompression_bomb_is_a_fault(tmp_path: Path) -> None:
     ids=["L", "1", "RGB", "RGBA", "LA clear", "LA solid", "P", "I;16"],
 )  # fmt: skip
 @pytest.mark.parametrize("channels", ["gray", "rgb"])
-def test_every_mode_has_the_right_values(
-    tmp_path: Path, image: Image.Image, expected: int, channels: str
-) -> None:
+def test_every_mode_has_the_right_values(tmp_path: Path, image: Image.Image, expected: int, channels: str) -> None:
     image.save(tmp_path / "a.png")
     decoded = decode(tmp_path / "a.png", None, "gray" if channels == "gray" else "rgb")
     assert decoded.shape == (1 if channels == "gray" else 3, 4, 4)

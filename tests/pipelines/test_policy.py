@@ -12,9 +12,7 @@ from pipelines.pictures import augmentation_sheet
 from pipelines.policy import AugmentConfig, augment_images, image_seed
 from tests.pipelines.samples import pixels
 
-FULL = AugmentConfig(
-    copies=2, crop=1, flip=0.5, rotate=20, translate=0.1, scale=0.2, shear=5, erase=0.3, jitter=0.3
-)
+FULL = AugmentConfig(copies=2, crop=1, flip=0.5, rotate=20, translate=0.1, scale=0.2, shear=5, erase=0.3, jitter=0.3)
 EACH = {"crop": 2, "flip": 0.5, "rotate": 20.0, "translate": 0.2, "scale": 0.3, "shear": 20.0, "erase": 0.5,
         "jitter": 0.5}  # fmt: skip
 
@@ -85,9 +83,7 @@ def test_any_number_of_processes_gives_the_same_bytes(monkeypatch: pytest.Monkey
     assert np.array_equal(augment_images(x, FULL, workers=2), alone)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"copies": 65}, {"flip": 1.5}, {"rotate": -1}, {"flips": 0.5}, {"copies": True}]
-)
+@pytest.mark.parametrize("wrong", [{"copies": 65}, {"flip": 1.5}, {"rotate": -1}, {"flips": 0.5}, {"copies": True}])
 def test_the_policy_is_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         AugmentConfig.model_validate(wrong)

@@ -51,19 +51,14 @@ def test_a_folder_of_images_comes_from_s3(bucket: str, tmp_path: Path) -> None:
     import boto3
 
     client = boto3.client("s3")
-    files = {
-        path.relative_to(tmp_path): path.read_bytes()
-        for path in image_folder(tmp_path / "pets").rglob("*.png")
-    }
+    files = {path.relative_to(tmp_path): path.read_bytes() for path in image_folder(tmp_path / "pets").rglob("*.png")}
     for name, content in files.items():
         client.put_object(Bucket="data", Key=f"mine/{name.as_posix()}", Body=content)
     client.close()
     raw = tmp_path / "raw"
     raw.mkdir()
     fetch(ImageFolderFetch(path=f"{bucket}/mine/pets"), raw, tmp_path)
-    assert {
-        Path("pets") / path.relative_to(raw / "images"): path.read_bytes() for path in raw.rglob("*.png")
-    } == files
+    assert {Path("pets") / path.relative_to(raw / "images"): path.read_bytes() for path in raw.rglob("*.png")} == files
 
 
 def test_what_is_no_image_in_s3_is_named(bucket: str, tmp_path: Path) -> None:

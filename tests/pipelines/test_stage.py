@@ -170,3 +170,16 @@ def test_a_disk_that_is_really_full_is_one_sentence(
     assert done.stderr.endswith(f"\n{GO_ON}\n")
     assert "Traceback" not in done.stderr
     assert old()
+
+
+def test_a_file_in_the_place_of_a_folder_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("results").write_text("a file in the way")
+
+    def body(_: Stage) -> None:
+        with outs.staged(Path("results/x/metrics.json")):
+            pass
+
+    assert run(body) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("\nfetch@digits: Not a directory: results")
+    assert said.endswith(f"\n{GO_ON}\n")
