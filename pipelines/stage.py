@@ -2,13 +2,14 @@
 
 import argparse
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pipelines import interrupts
+from pipelines import interrupts, startup
 from pipelines.faults import Fault
 
 if TYPE_CHECKING:
@@ -54,7 +55,12 @@ def main(
     if over:
         parser.add_argument("key", metavar=over[:-1].upper(), help=f"a key of `{over}:` in params.yaml")
     key = getattr(parser.parse_args(), "key", "")
-    sys.exit(_run(name, key, body, over))
+    startup.collect_seldom()
+    code = _run(name, key, body, over)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Taking torch's modules apart, object by object, would take the interpreter another second and a half.
+    os._exit(code)
 
 
 def _run(name: str, key: str, body: Callable[[Stage], None], over: str) -> int:

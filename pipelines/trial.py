@@ -4,6 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipelines import startup
+
 DIVERGED_LOSS = 1e9
 
 
@@ -18,6 +20,7 @@ def run_trial(config: dict[str, Any], task: dict[str, Any]) -> None:
     import json
     import math
 
+    startup.collect_seldom()
     import torch
     from ray import tune
 
