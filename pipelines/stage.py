@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from pipelines import interrupts, startup
 from pipelines.faults import Fault
@@ -40,10 +40,20 @@ class Stage:
         print(f"{self.title}: {text}", flush=True)
 
 
-def main(
-    name: str, description: str, body: Callable[[Stage], None], over: Literal["datasets", "experiments", ""]
-) -> None:
-    """Run `body` for the key that the command line names, and exit.
+Over = Literal["datasets", "experiments", ""]
+
+
+def main(name: str, description: str, body: Callable[[Stage], None], over: Over) -> NoReturn:
+    """Run a stage for the key that the command line names, and leave with its exit code."""
+    code = run(name, description, body, over)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Taking torch's modules apart, object by object, would take the interpreter another second and a half.
+    os._exit(code)
+
+
+def run(name: str, description: str, body: Callable[[Stage], None], over: Over) -> int:
+    """Run `body` for the key that the command line names; return the exit code.
 
     0: done; 1: a fault that a person can mend; 2: params.yaml is not valid; 128 + n: stopped by signal n.
     """
@@ -56,11 +66,7 @@ def main(
         parser.add_argument("key", metavar=over[:-1].upper(), help=f"a key of `{over}:` in params.yaml")
     key = getattr(parser.parse_args(), "key", "")
     startup.collect_seldom()
-    code = _run(name, key, body, over)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Taking torch's modules apart, object by object, would take the interpreter another second and a half.
-    os._exit(code)
+    return _run(name, key, body, over)
 
 
 def _run(name: str, key: str, body: Callable[[Stage], None], over: str) -> int:

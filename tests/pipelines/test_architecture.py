@@ -39,6 +39,7 @@ PLUMBING = {
         "__init__",
         "stage",
         "interrupts",
+        "startup",
         "outs",
         "places",
         "delivery",

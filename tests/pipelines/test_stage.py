@@ -36,10 +36,7 @@ def _in(folder: Path, root: Path) -> Iterator[None]:
 def run(body: Callable[[Stage], None], key: str = "digits", over: Any = "datasets") -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["stage", key] if over else ["stage"])
-        with pytest.raises(SystemExit) as caught:
-            stage.main("fetch", "Fetch.", body, over=over)
-    assert isinstance(caught.value.code, int)
-    return caught.value.code
+        return stage.run("fetch", "Fetch.", body, over=over)
 
 
 def old() -> bool:
@@ -115,7 +112,7 @@ def test_what_is_no_persons_fault_keeps_its_traceback() -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["stage", "digits"])
             with pytest.raises(type(error)):
-                stage.main("fetch", "Fetch.", staging(error), over="datasets")
+                stage.run("fetch", "Fetch.", staging(error), over="datasets")
         assert old()
 
 
