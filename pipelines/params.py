@@ -4,6 +4,7 @@ python -m pipelines.params        # validates the whole file: one line per fault
 """
 
 import argparse
+import copy
 import hashlib
 import json
 import re
@@ -22,7 +23,7 @@ from pipelines.explain import explain
 from pipelines.nearest import hint, known
 from pipelines.policy import AugmentConfig
 from pipelines.report import ReportConfig
-from pipelines.searchers import SEARCHERS, SearchConfig
+from pipelines.searchers import SearchConfig
 from pipelines.train import TrainConfig
 
 if TYPE_CHECKING:
@@ -126,18 +127,37 @@ def load(path: Path = FILE) -> Params:
 
 
 def _sound(data: Any, error: ValidationError) -> Params:
-    """The entries without a fault of their own, so that what is wrong beyond the schema is told in the same go."""
-    faulty = {fault["loc"][:2] for fault in error.errors()}
+    """The file without what is faulty in it, so that what is wrong beyond the schema is told in the same go."""
+    faults = [fault["loc"] for fault in error.errors()]
 
     def rest(section: str, model: type[Section]) -> dict[str, Any]:
-        sound = {key: entry for key, entry in _entries(data, section).items() if (section, key) not in faulty}
-        return {key: _strict(model, entry) for key, entry in sound.items()}
+        found = {}
+        for key, entry in _entries(data, section).items():
+            own = [loc[2:] for loc in faults if loc[:2] == (section, key)]
+            try:
+                found[key] = _strict(model, _without(entry, own))
+            except ValidationError:
+                continue  # what is left of it says nothing
+        return found
 
+    experiments = rest("experiments", ExperimentParams)
     return Params.model_construct(
         datasets=rest("datasets", DatasetParams),
-        experiments=rest("experiments", ExperimentParams),
+        experiments={key: found for key, found in experiments.items() if found.search.space},
         report=ReportConfig(),
     )
+
+
+def _without(entry: Any, faults: list[tuple[Any, ...]]) -> Any:
+    """A copy of the mapping without the keys at these places; their defaults stand in for them."""
+    entry = copy.deepcopy(entry)
+    for loc in faults:
+        parent = entry
+        for part in loc[:-1]:
+            parent = parent.get(part) if isinstance(parent, dict) else None
+        if loc and isinstance(parent, dict):
+            parent.pop(loc[-1], None)
+    return entry
 
 
 def _entries(data: Any, section: str) -> dict[str, Any]:
@@ -203,8 +223,6 @@ def main() -> int:
         return 2
     return 0
 
-
-__all__ = ["SEARCHERS", "Params", "ParamsFaults", "load"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -458,7 +458,7 @@ def test_a_valid_file_is_remembered_and_read_without_the_families_again(
 
 def test_a_file_that_cannot_be_remembered_is_still_valid() -> None:
     Path(".fifty").write_text("a file in the way")
-    load(write(VALID))
+    assert "one" in load(write(VALID)).experiments
 
 
 @pytest.mark.parametrize("text", ["", changed("trials: 4", "trials: 0"), changed("hidden: 32", "hiden: 32")])
@@ -472,7 +472,10 @@ def test_the_command_prints_a_line_per_fault_and_exits_with_2(run_module: RunMod
     done = run_module("pipelines.params")
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.splitlines() == [f"{ONE}.search.trails: unknown key; nearest valid key: trials"]
+    assert done.stderr.splitlines() == [
+        f"{ONE}.search.trails: unknown key; nearest valid key: trials",
+        f"{ONE}.model.hiden: unknown key; nearest valid key: hidden",
+    ]
     assert [path.name for path in Path().iterdir()] == ["params.yaml"]
 
 
