@@ -15,7 +15,7 @@ from typing import Self
 
 from pipelines import journal
 
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = 10.0
 POLL_SECONDS = 1.0
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 LAST_TRIES = 2
@@ -91,15 +91,21 @@ def send_outbox() -> None:
         return
     from pipelines.tracking import Sender
 
+    trouble: Exception | None = None
     for folder in folders:
         with _alone(folder) as mine:
             file = folder / journal.NAME
             if not mine or not file.exists():
                 continue
-            finished = journal.close_orphan(file)
-            Sender(folder / "files", folder / "sent.json").send(file)
-            if finished:
-                shutil.rmtree(folder)
+            try:
+                finished = journal.close_orphan(file)
+                Sender(folder / "files", folder / "sent.json").send(file)
+                if finished:
+                    shutil.rmtree(folder)
+            except Exception as error:  # one journal that the server refuses must not hold up the others
+                trouble = trouble or error
+    if trouble:
+        raise trouble
 
 
 @contextmanager

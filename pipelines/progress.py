@@ -15,8 +15,8 @@ class Progress:
     def __init__(self, title: str, total: int, unit: str) -> None:
         self._title, self._total, self._unit = title, total, unit
         self._done = 0
-        self._began = time.monotonic()
-        self._last_line = self._began
+        self._last_line = time.monotonic()
+        self._first = 0.0
         self._bar: Any = None
         if sys.stderr.isatty():
             form = "{desc}: {n_fmt}/{total_fmt} {unit} |{bar}| {elapsed}, {remaining} left{postfix}"
@@ -25,15 +25,19 @@ class Progress:
     def step(self, note: str = "") -> None:
         """One more is done."""
         self._done += 1
+        now = time.monotonic()
+        # What comes before the first step (imports, Ray's start) happens once, so it says nothing of the rest.
+        self._first = self._first or now
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update()
-        elif self._done < self._total and time.monotonic() - self._last_line > LINE_SECONDS:
-            self._last_line = time.monotonic()
-            spent = self._last_line - self._began
-            left = spent / self._done * (self._total - self._done)
-            note = f", {note}" if note else ""
-            print(f"{self._title}: {self._done}/{self._total} {self._unit}{note}, about {left:.0f} s left", flush=True)
+        elif self._done < self._total and now - self._last_line > LINE_SECONDS:
+            self._last_line = now
+            parts = [f"{self._title}: {self._done}/{self._total} {self._unit}", note]
+            if self._done > 1:
+                left = (now - self._first) / (self._done - 1) * (self._total - self._done)
+                parts.append(f"about {left:.0f} s left")
+            print(", ".join(filter(None, parts)), flush=True)
 
     def close(self) -> None:
         """Take the bar off the terminal."""
