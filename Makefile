@@ -32,7 +32,7 @@ repro: params  ## from raw data to evaluated, registered models: dvc repro
 	@$(RUN) dvc repro
 
 test: params  ## the whole test suite, with coverage
-	@$(RUN) pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+	@$(RUN) pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 check: params  ## ruff and mypy
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy

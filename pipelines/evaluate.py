@@ -35,6 +35,8 @@ class EvaluateConfig(BaseModel):
 
 def evaluate(work: Stage) -> None:
     """Score the model, draw the pictures, and record both."""
+    # Before the delivery's thread imports mlflow: two imports at once can trip over each other.
+    import lit_models.visualize  # noqa: F401
     from pipelines.delivery import Delivery
     from pipelines.journal import Journal
 

@@ -24,18 +24,23 @@ SETTINGS = {
 }
 
 
-@contextmanager
-def local_ray(cpus: int) -> Iterator[Path]:
-    """Start Ray and yield a folder for what Tune must write; both are gone afterwards, whatever happened.
-
-    Ray's processes listen on every address of the machine and offer no other way; the token, made for this one
-    search and handed down by environment, turns everybody else away.
-    """
+def import_ray() -> None:
+    """Import Ray with the settings and the token that it reads from the environment while it is imported."""
     os.environ.update(SETTINGS)
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     # Workers import this checkout's code, not another's that may be installed.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH")]))
+    import ray.tune  # noqa: F401
+
+
+@contextmanager
+def local_ray(cpus: int) -> Iterator[Path]:
+    """Start Ray and yield a folder for what Tune must write; both are gone afterwards, whatever happened.
+
+    Ray's processes listen on every address of the machine and offer no other way; the token, made for this one
+    search and handed down by environment, turns everybody else away. Call `import_ray` first.
+    """
     import ray
 
     # Sockets lie in here, and a socket's path may have 107 characters at most.
@@ -48,7 +53,8 @@ def local_ray(cpus: int) -> Iterator[Path]:
             num_cpus=cpus,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level=logging.ERROR,
+            # A failed trial's reason is in the recorder's book, and the search says it in one line.
+            logging_level=logging.CRITICAL,
             _temp_dir=str(folder / "ray"),
         )
         interrupts.install()

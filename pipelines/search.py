@@ -22,7 +22,11 @@ def search(work: Stage) -> None:
     """Run every trial, then write tables and the winner; anything less than every trial is a fault."""
     from pipelines.delivery import Delivery
     from pipelines.journal import Journal
+    from pipelines.local_ray import import_ray
     from pipelines.recorder import Recorder
+
+    # Before the delivery's thread imports mlflow: two imports at once can trip over each other.
+    import_ray()
 
     target = places.results(work.key) / "search"
     with Delivery(), Journal(work.title) as journal, outs.staged(target) as (folder,):

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -34,6 +35,8 @@ QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 RUN_TAG = "fifty.run"
+# The delivery's thread and training both import mlflow; its modules import each other in circles, so not at once.
+IMPORTING = threading.Lock()
 CHUNK = 400
 CHAMPION = "champion"
 
@@ -61,7 +64,8 @@ def _client(address: str) -> "MlflowClient":
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    import mlflow
+    with IMPORTING:
+        import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     if not address.startswith("sqlite:///"):
@@ -256,9 +260,10 @@ def package_model(model: Any, example: Any, folder: Path) -> None:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    import mlflow.pytorch
-    import torch
-    from mlflow.models import infer_signature
+    with IMPORTING:
+        import mlflow.pytorch
+        import torch
+        from mlflow.models import infer_signature
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     with torch.no_grad():

@@ -38,8 +38,10 @@ class TrainConfig(BaseModel):
 
 def train(work: Stage) -> None:
     """Fit the winner, keep its weights, its exported graph and its history, and register it."""
+    # Before the delivery's thread imports mlflow: two imports at once can trip over each other.
     from ruamel.yaml import YAML
 
+    import lit_models.fit  # noqa: F401
     from pipelines.delivery import Delivery
     from pipelines.journal import Journal
 

@@ -39,17 +39,14 @@ def journal_lines(checkout: Checkout, event: str) -> int:
     return sum(f'"event": "{event}"' in line for text in texts for line in text.splitlines())
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_search_fails_and_leaves_its_outs(
-    checkout: Checkout, kill_group: Kill, number: int, code: int
-) -> None:
+def test_a_terminated_search_fails_and_leaves_its_outs(checkout: Checkout, kill_group: Kill) -> None:
     checkout.edit("search: {trials: 3, epochs: 2,", "search: {trials: 3, epochs: 2000,")
     before = contents(checkout.root / "results")
     process = checkout.start(sys.executable, "-m", "pipelines.search", "digits-mlp")
     wait_for(lambda: journal_lines(checkout, "metrics") > 3)
-    output = kill_group(process, number)
-    assert process.returncode == code, output
-    assert f"stopped by {signal.Signals(number).name}" in output
+    output = kill_group(process, signal.SIGTERM)
+    assert process.returncode == 143, output
+    assert "stopped by SIGTERM" in output
     assert "dvc repro" in output
     assert "Traceback" not in output
     assert contents(checkout.root / "results") == before
@@ -61,8 +58,10 @@ def test_ctrl_c_in_dvc_repro_commits_nothing(checkout: Checkout, kill_group: Kil
     before = contents(checkout.root / "results")
     process = checkout.start("dvc", "repro", "search@digits-mlp")
     wait_for(lambda: journal_lines(checkout, "metrics") > 3)
-    kill_group(process, signal.SIGINT)
+    output = kill_group(process, signal.SIGINT)
     assert process.returncode != 0
+    assert "search@digits-mlp: stopped by SIGINT" in output
+    assert "Traceback" not in output
     assert (checkout.root / "dvc.lock").read_text() == lock
     assert contents(checkout.root / "results") == before
 
@@ -85,12 +84,8 @@ def test_a_killed_search_leaves_whole_outs_and_no_ray(checkout: Checkout) -> Non
     assert contents(out)["trials.parquet"] == before["trials.parquet"]
 
 
-@pytest.mark.parametrize("fit_on", ["train", "train+val"])
-def test_a_killed_training_ends_in_the_same_weights(checkout: Checkout, fit_on: str) -> None:
-    checkout.edit("train: {epochs: 3}", f"train: {{epochs: 400, patience: 400, fit_on: {fit_on}}}")
-    if fit_on == "train+val":  # then the trial's best epoch counts
-        best = checkout.root / "results" / "digits-mlp" / "search" / "best.yaml"
-        best.write_text(best.read_text().replace("epoch: 2", "epoch: 400"))
+def test_a_killed_training_ends_in_the_same_weights(checkout: Checkout) -> None:
+    checkout.edit("train: {epochs: 3}", "train: {epochs: 400, patience: 400}")
     checkout.stage("train", "digits-mlp")
     out = checkout.root / "models" / "digits-mlp"
     undisturbed = contents(out)

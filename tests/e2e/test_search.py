@@ -31,26 +31,19 @@ def test_tpe_with_asha_accounts_for_every_trial(checkout: Checkout) -> None:
     assert {row["optimizer"] for row in rows} <= {"sgd", "adamw"}
 
 
-def test_grid_with_median_stopping_tries_every_combination(checkout: Checkout) -> None:
+def test_a_grid_with_median_stopping_tries_all_and_a_diverging_trial_disturbs_no_other(checkout: Checkout) -> None:
     checkout.edit(
         SEARCH,
         "search: {algorithm: grid, scheduler: median, trials: 100, epochs: 3,"
-        " space: {lr: {choice: [0.001, 0.01]}, depth: {choice: [1, 2]}}}",
+        " space: {lr: {choice: [0.001, 10.0]}, momentum: {choice: [0.5, 0.9]}}}",
     )
+    checkout.edit("model: {hidden: 32}", "model: {hidden: 32, optimizer: momentum, depth: 8}")
     checkout.stage("search", "digits-mlp")
-    assert [(row["depth"], row["lr"]) for row in trials(checkout)] == [(1, 0.001), (1, 0.01), (2, 0.001), (2, 0.01)]
-
-
-def test_a_diverging_trial_is_told_and_disturbs_no_other(checkout: Checkout) -> None:
-    checkout.edit(
-        SEARCH,
-        "search: {algorithm: grid, trials: 2, epochs: 3, space: {lr: {choice: [0.001, 10.0]}}}",
-    )
-    checkout.edit("model: {hidden: 32}", "model: {hidden: 32, optimizer: sgd, depth: 8, gradient_clip: 0.0}")
-    checkout.stage("search", "digits-mlp")
-    fine, wild = trials(checkout)
-    assert (fine["status"], fine["epochs"]) == ("finished", 3)
-    assert wild["status"] == "diverged"
+    rows = trials(checkout)
+    assert [(row["lr"], row["momentum"]) for row in rows] == [(0.001, 0.5), (0.001, 0.9), (10.0, 0.5), (10.0, 0.9)]
+    assert [row["status"] for row in rows[2:]] == ["diverged", "diverged"]
+    assert {row["status"] for row in rows[:2]} <= {"finished", "stopped"}
+    assert all(row["val_loss"] < 10 for row in rows[:2])
 
 
 def test_trials_that_fail_fail_the_search_and_say_why(checkout: Checkout) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import interrupts
-from pipelines.local_ray import SETTINGS, local_ray
+from pipelines.local_ray import SETTINGS, import_ray, local_ray
 
 CONNECT = "import ray, sys; ray.init(address=sys.argv[1]); print(ray.cluster_resources())"
 
@@ -18,6 +18,7 @@ def test_ray_admits_its_own_driver_alone_and_leaves_nothing(monkeypatch: pytest.
     for name in (*SETTINGS, "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "PYTHONPATH"):
         monkeypatch.setenv(name, "")  # so that monkeypatch puts them back
     monkeypatch.setattr(interrupts, "install", lambda: None)
+    import_ray()
     with local_ray(1) as folder:
         import ray
 

@@ -106,7 +106,10 @@ def test_the_dashboard_answers_on_loopback_alone_and_ends_on_ctrl_c(environment:
             time.sleep(0.2)
         else:
             pytest.fail(Path("log").read_text())
-        assert f"ui: http://127.0.0.1:{port} (Ctrl-C ends it)" in Path("log").read_text()
+        assert (
+            f"ui: http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning (Ctrl-C ends it)"
+            in Path("log").read_text()
+        )
         for address in other_addresses():
             with pytest.raises(OSError, match="refused"):
                 socket.create_connection((address, port), 2)
