@@ -8,7 +8,8 @@ unexport PYTHONDONTWRITEBYTECODE
 PORT ?= 5000
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
-RUN := $(UV) run --locked
+# `setup` has synced already; syncing again before every command would cost each of them a second.
+RUN := $(UV) run --no-sync
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from pipelines import journal
+from pipelines.server import hidden, shown_uri
 
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 1.0
@@ -44,8 +45,6 @@ class Delivery:
         if self._thread.is_alive():
             self._trouble = self._trouble or f"no answer within {self._grace:.0f} s"
         if self._trouble and (waiting := unsent()):
-            from pipelines.tracking import shown_uri
-
             print(
                 f"tracking: {len(waiting)} journal(s) are not sent to {shown_uri()} yet ({self._trouble}).\n"
                 "Nothing is lost: they wait in .fifty/outbox and go out with the next stage, or now by: "
@@ -127,8 +126,6 @@ def _alone(folder: Path) -> Iterator[bool]:
 
 def _sentence(error: BaseException) -> str:
     """The first cause in one line: mlflow wraps it in three others, which quote addresses."""
-    from pipelines.tracking import hidden
-
     while cause := error.__cause__ or error.__context__:
         error = cause
     lines = hidden(str(error)).splitlines() or [""]

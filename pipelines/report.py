@@ -93,12 +93,12 @@ def _search_seconds(timings: Path) -> float:
 
 
 def _sync(work: Stage) -> None:
-    from pipelines import tracking
+    from pipelines import server, tracking
 
     try:
         rebuilt = tracking.sync(work.params)
     except Exception as error:  # the page is whole; a server that is down must not fail it
-        print(f"tracking: {tracking.shown_uri()} lacks records: {tracking.hidden(str(error))}", file=sys.stderr)
+        print(f"tracking: {server.shown_uri()} lacks records: {server.hidden(str(error))}", file=sys.stderr)
         print("Nothing is lost; later: python -m pipelines.tracking", file=sys.stderr)
     else:
         if rebuilt:

@@ -19,11 +19,11 @@ def main() -> int:
     if not 1 <= port <= 65535:
         print(f"ui: port {port} is not between 1 and 65535", file=sys.stderr)
         return 2
-    from pipelines import tracking
+    from pipelines import server, tracking
 
-    address = tracking.uri()
+    address = server.uri()
     if not address.startswith("sqlite:///"):
-        print(f"ui: MLFLOW_TRACKING_URI names a server of its own; open {tracking.shown_uri()}", file=sys.stderr)
+        print(f"ui: MLFLOW_TRACKING_URI names a server of its own; open {server.shown_uri()}", file=sys.stderr)
         return 1
     if not _free(port):
         print(f"ui: port {port} is taken; choose another: make ui PORT={port + 1}", file=sys.stderr)

@@ -40,6 +40,7 @@ PLUMBING = {
         "stage",
         "interrupts",
         "startup",
+        "server",
         "outs",
         "places",
         "delivery",
