@@ -41,5 +41,5 @@ check: params  ## ruff and mypy
 ui: params  ## the MLflow dashboard on 127.0.0.1:5000 (make ui PORT=5001)
 	@$(RUN) python -m pipelines.ui --port $(PORT)
 
-bench: params  ## measure the figures of the README; takes about ten minutes
-	@$(RUN) python -m tests.benchmarks.pipeline && $(RUN) python -m tests.benchmarks.augmentation && $(RUN) python -m tests.benchmarks.overhead
+bench: params  ## measure the figures of the README; takes about four minutes
+	@$(RUN) python -m tests.benchmarks.pipeline && $(RUN) python -m tests.benchmarks.augmentation && $(RUN) python -m tests.benchmarks.overhead && $(RUN) python -m tests.benchmarks.overhead --threads 2

@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipelines import lineage, outs, places, stage
+from pipelines.section import Section
 from pipelines.stage import Stage
 
 if TYPE_CHECKING:
@@ -22,10 +23,8 @@ BATCH = 256
 SPEED_ROUNDS = 3
 
 
-class EvaluateConfig(BaseModel):
+class EvaluateConfig(Section):
     """The section `experiments.<key>.evaluate`."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     mistakes: int = Field(default=16, ge=1, le=400, description="worst mistakes to picture")
     calibration_bins: int = Field(default=15, ge=2, le=1000, description="bins of the calibration error")
@@ -41,11 +40,13 @@ def evaluate(work: Stage) -> None:
     from pipelines.journal import Journal
 
     target = places.results(work.key)
+    card = json.loads((places.model(work.key) / "model.json").read_text())
     with Delivery(), Journal(work.title) as journal:
-        run = _start_run(work, journal)
+        run, _ = lineage.start_run(journal, work, "test", trial=str(card["trial"]))
+        journal.params(run, card["hyperparameters"])
         places_of_outs = (target / "metrics.json", target / "plots", target / "journal.jsonl")
         with outs.staged(*places_of_outs) as (metrics, plots, out):
-            scores = _evaluate(work, plots)
+            scores = _evaluate(work, card, plots)
             metrics.write_text(json.dumps(scores, indent=2) + "\n")
             journal.metrics(run, 0, scores)
             journal.artifact(run, metrics, "metrics.json")
@@ -59,7 +60,7 @@ def evaluate(work: Stage) -> None:
     )
 
 
-def _evaluate(work: Stage, plots: Path) -> dict[str, float]:
+def _evaluate(work: Stage, card: dict[str, Any], plots: Path) -> dict[str, float]:
     import torch
 
     from lit_models.data import read_split
@@ -67,9 +68,8 @@ def _evaluate(work: Stage, plots: Path) -> dict[str, float]:
     from pipelines.scores import test_scores
 
     experiment = work.params.experiments[work.key]
-    torch.set_num_threads(experiment.train.threads)
+    torch.set_num_threads(card["threads"])
     folder = places.model(work.key)
-    card = json.loads((folder / "model.json").read_text())
     model = load_model(card, folder, places.prepared(experiment.dataset))
     x, y = read_split(places.prepared(experiment.dataset) / "test.safetensors")
     logits, speed = _predict(model, x)
@@ -113,23 +113,6 @@ def _predict(model: "LitModel", x: "Tensor") -> "tuple[Tensor, float]":
 
 def _class_names(dataset: str) -> list[str]:
     return list(json.loads((places.prepared(dataset) / "card.json").read_text())["classes"])
-
-
-def _start_run(work: Stage, journal: Any) -> str:
-    experiment = work.params.experiments[work.key]
-    card = json.loads((places.model(work.key) / "model.json").read_text())
-    tags = {
-        **lineage.tags(experiment.dataset, experiment),
-        "stage": "evaluate",
-        "experiment": work.key,
-        "family": experiment.family,
-        "trial": str(card["trial"]),
-    }
-    run: str = journal.start(work.key, "evaluate", tags)
-    journal.params(run, card["hyperparameters"])
-    source = places.prepared(experiment.dataset).as_posix()
-    journal.dataset(run, experiment.dataset, tags["data.prepared"], source, "test")
-    return run
 
 
 if __name__ == "__main__":

@@ -6,11 +6,15 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
 from pipelines import places
+
+if TYPE_CHECKING:
+    from pipelines.journal import Journal
+    from pipelines.stage import Stage
 
 LOCK = Path("dvc.lock")
 
@@ -28,6 +32,20 @@ def tags(dataset: str, section: Any) -> dict[str, str]:
         if os.environ.get(variable):
             found[tag] = os.environ[variable]
     return found
+
+
+def start_run(journal: "Journal", work: "Stage", context: str, **more: str) -> tuple[str, dict[str, str]]:
+    """Begin the MLflow run of a stage; return its key and its tags, `more` among them.
+
+    `context` says what the stage does with the data: "training" or "test".
+    """
+    experiment = work.params.experiments[work.key]
+    found = tags(experiment.dataset, experiment)
+    found |= {"stage": work.name, "experiment": work.key, "family": experiment.family, **more}
+    run = journal.start(work.key, work.name, found)
+    source = places.prepared(experiment.dataset).as_posix()
+    journal.dataset(run, experiment.dataset, found["data.prepared"], source, context)
+    return run, found
 
 
 def params_hash(section: Any) -> str:

@@ -19,6 +19,7 @@ SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # The journal is the record; Tune's CSV, JSON and TensorBoard files would be thrown away.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Neither Tune's own tables nor Ray's advice about GPUs belongs between our lines.
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from pipelines import places, yaml_source
 from pipelines.datasets import DATASETS
@@ -24,6 +24,7 @@ from pipelines.nearest import hint, known
 from pipelines.policy import AugmentConfig
 from pipelines.report import ReportConfig
 from pipelines.searchers import SearchConfig
+from pipelines.section import Section
 from pipelines.train import TrainConfig
 
 if TYPE_CHECKING:
@@ -31,12 +32,6 @@ if TYPE_CHECKING:
 
 FILE = Path("params.yaml")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-
-class Section(BaseModel):
-    """A mapping in params.yaml: unknown keys, wrong types and NaN are refused."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class DatasetParams(Section):

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from pipelines.section import Section
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,10 +21,8 @@ SHARE_IMAGES, SHARE_BYTES = 2_000, 1 << 25
 """What a process augments at most before it asks for more."""
 
 
-class AugmentConfig(BaseModel):
+class AugmentConfig(Section):
     """The section `datasets.<key>.augment`: augmented copies of the training set, made once and versioned."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed of all augmentation")
     copies: int = Field(default=0, ge=0, le=64, description="augmented copies of the training set, beside itself")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines import lineage, places
+from pipelines import lineage
 from pipelines.journal import Journal
 from pipelines.progress import Progress
 from pipelines.stage import Stage
@@ -25,6 +25,7 @@ class Trial:
     status: str = "running"
     reason: str = ""
     ended: float = 0.0
+    told: int = 0  # epochs that the journal has
 
     def best(self, metric: str) -> dict[str, Any]:
         """The epoch with the best `metric`; the other metric, then the earlier epoch, break ties."""
@@ -50,29 +51,12 @@ class Recorder:
         self._metric = self._experiment.search.metric
         self._key, self._title = work.key, work.title
         self._journal = journal
-        self._tags = {
-            **lineage.tags(self._experiment.dataset, self._experiment),
-            "stage": "search",
-            "experiment": work.key,
-            "family": self._experiment.family,
-        }
         self._by_id: dict[str, Trial] = {}
         self._progress: Progress | None = None
-        self._run = self._start_parent()
-
-    def _start_parent(self) -> str:
-        run = self._journal.start(self._key, "search", self._tags)
+        self._run, self._tags = lineage.start_run(journal, work, "training")
         section = self._experiment.search
-        self._journal.params(run, {name: value for name, value in section if name != "space"})
-        self._journal.params(run, {f"space.{name}": domain.text for name, domain in section.space.items()})
-        self._journal.dataset(
-            run,
-            self._experiment.dataset,
-            self._tags["data.prepared"],
-            places.prepared(self._experiment.dataset).as_posix(),
-            "training",
-        )
-        return run
+        journal.params(self._run, {name: value for name, value in section if name != "space"})
+        journal.params(self._run, {f"space.{name}": domain.text for name, domain in section.space.items()})
 
     @property
     def trials(self) -> list[Trial]:
@@ -122,8 +106,10 @@ class Recorder:
         trial.epochs.append({name: result[name] for name in ("epoch", *METRICS)})
         if result["epoch"] == self._experiment.search.epochs:
             trial.status = "finished"
-        metrics = {name: result[name] for name in (*METRICS, "seconds")}
-        self._journal.metrics(trial.run, result["epoch"], metrics)
+        if result["epoch"] > trial.told:  # a trial begun again reaches the same figures again
+            trial.told = result["epoch"]
+            metrics = {name: result[name] for name in (*METRICS, "seconds")}
+            self._journal.metrics(trial.run, result["epoch"], metrics)
 
     def ended(self, trial_id: str, failure: str | None) -> None:
         """A trial is over; a trial without a failure that did not come to its end was stopped by the scheduler."""

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipelines import outs, places, stage
+from pipelines.section import Section
 from pipelines.stage import Stage
 
 FOLDER = Path("reports")
 
 
-class ReportConfig(BaseModel):
+class ReportConfig(Section):
     """The section `report`."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     dollars_per_hour: float = Field(
         default=1.0, ge=0, le=1000, description="what an hour of this machine costs; seconds become dollars by it"

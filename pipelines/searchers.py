@@ -4,16 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from pipelines.nearest import known
+from pipelines.section import Section
 from pipelines.space import Space, grid_trials, random_trials
 
 
-class SearchConfig(BaseModel):
+class SearchConfig(Section):
     """The section `experiments.<key>.search`."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     algorithm: str = Field(
         default="random",

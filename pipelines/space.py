@@ -10,7 +10,9 @@ import math
 from typing import Any, Literal, Self, TypeAlias, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from pipelines.section import Section
 
 Value: TypeAlias = bool | int | float | str
 Bounds: TypeAlias = tuple[float, float]
@@ -19,10 +21,8 @@ Kind: TypeAlias = Literal["choice", "uniform", "loguniform", "int", "logint"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-class Domain(BaseModel):
+class Domain(Section):
     """The values that one hyperparameter may take: exactly one of the five kinds. Both bounds are included."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     choice: tuple[Value, ...] | None = Field(default=None, min_length=1, description="one of these values")
     uniform: Bounds | None = Field(default=None, description="[low, high], any number between")

@@ -10,9 +10,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipelines import lineage, outs, places, stage
+from pipelines.section import Section
 from pipelines.stage import Stage
 
 if TYPE_CHECKING:
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
     from pipelines.journal import Journal
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Section):
     """The section `experiments.<key>.train`."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     fit_on: Literal["train", "train+val"] = Field(
         default="train",
@@ -48,7 +47,9 @@ def train(work: Stage) -> None:
     best = YAML(typ="safe").load(places.results(work.key) / "search" / "best.yaml")
     state = places.state("train", work.key, _fingerprint(work, best))
     with Delivery(), Journal(work.title) as journal:
-        run, tags = _start_run(work, best, journal)
+        run, tags = lineage.start_run(journal, work, "training", trial=str(best["trial"]))
+        settings = {f"train.{name}": value for name, value in work.params.experiments[work.key].train}
+        journal.params(run, {**best["hyperparameters"], **settings})
         model, outcome = _fit(work, best, state, journal, run)
         seconds = sum(result.seconds for result in outcome.history)
         final = outcome.history[outcome.best_epoch - 1]
@@ -123,22 +124,6 @@ def _metrics(result: Any) -> dict[str, float]:
     return {name: getattr(result, name) for name in names if getattr(result, name) is not None}
 
 
-def _start_run(work: Stage, best: dict[str, Any], journal: "Journal") -> tuple[str, dict[str, str]]:
-    experiment = work.params.experiments[work.key]
-    tags = {
-        **lineage.tags(experiment.dataset, experiment),
-        "stage": "train",
-        "experiment": work.key,
-        "family": experiment.family,
-        "trial": str(best["trial"]),
-    }
-    run = journal.start(work.key, "train", tags)
-    journal.params(run, {**best["hyperparameters"], **{f"train.{k}": v for k, v in experiment.train}})
-    source = places.prepared(experiment.dataset).as_posix()
-    journal.dataset(run, experiment.dataset, tags["data.prepared"], source, "training")
-    return run, tags
-
-
 def write_model(
     folder: Path, work: Stage, best: dict[str, Any], model: "LitModel", outcome: "FitResult", summary: dict[str, Any]
 ) -> None:
@@ -156,6 +141,7 @@ def write_model(
     card = {
         "family": work.params.experiments[work.key].family,
         "trial": best["trial"],
+        "threads": work.params.experiments[work.key].train.threads,
         "hyperparameters": best["hyperparameters"],
         **summary,
     }

@@ -7,20 +7,17 @@ from typing import Annotated, Generic, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from pipelines.faults import Fault
-
-STRICT = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+from pipelines.section import Section
 
 Checksum = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})$")]
 """`sha256:` or `md5:` and the digest in small hexadecimal digits."""
 
 
-class PrepareConfig(BaseModel):
+class PrepareConfig(Section):
     """The section `datasets.<key>.prepare`: how raw bytes become training, validation and test parts."""
-
-    model_config = STRICT
 
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed of the split")
     val: float = Field(

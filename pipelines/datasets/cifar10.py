@@ -10,13 +10,14 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from pipelines.datasets.base import STRICT, Checksum, Dataset, Examples, PrepareConfig, always
+from pipelines.datasets.base import Checksum, Dataset, Examples, PrepareConfig, always
 from pipelines.datasets.download import download
 from pipelines.datasets.pixels import finish
 from pipelines.datasets.raw import verified, write_manifest
 from pipelines.faults import Fault
+from pipelines.section import Section
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
@@ -28,10 +29,8 @@ LARGEST = 1 << 30
 """No member is read beyond this many bytes: the real ones have 30 MB."""
 
 
-class Cifar10Fetch(BaseModel):
+class Cifar10Fetch(Section):
     """CIFAR-10, the binary version."""
-
-    model_config = STRICT
 
     urls: list[str] = Field(
         default=[

@@ -11,21 +11,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel
 
-from pipelines.datasets.base import STRICT, Dataset, Examples, PrepareConfig, always
+from pipelines.datasets.base import Dataset, Examples, PrepareConfig, always
 from pipelines.datasets.pixels import finish
 from pipelines.datasets.raw import verified, write_manifest
 from pipelines.faults import Fault
+from pipelines.section import Section
 
 FILE = "digits.csv.gz"
 PIXELS, SCALE, CLASSES = 64, 16, 10
 
 
-class DigitsFetch(BaseModel):
+class DigitsFetch(Section):
     """Handwritten digits that come with scikit-learn."""
-
-    model_config = STRICT
 
 
 def fetch(config: DigitsFetch, folder: Path, base: Path) -> None:

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from pipelines.datasets.base import STRICT, Dataset, Examples, PrepareConfig, first_of_each
+from pipelines.datasets.base import Dataset, Examples, PrepareConfig, first_of_each
 from pipelines.datasets.decode import decode_all
 from pipelines.datasets.raw import CHUNK, verified, write_manifest
 from pipelines.datasets.sources import Broken, Gone, local_or_url, public, telling
 from pipelines.faults import Fault
+from pipelines.section import Section
 
 SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 """How PNG and JPEG files begin. The content counts, not the ending of the name."""
@@ -24,10 +25,8 @@ LITTER = {"thumbs.db", "desktop.ini"}
 """What Windows leaves in folders of images."""
 
 
-class ImageFolderFetch(BaseModel):
+class ImageFolderFetch(Section):
     """A folder of your own: one subfolder per class, PNG and JPEG."""
-
-    model_config = STRICT
 
     path: str = Field(
         min_length=1,

@@ -14,22 +14,21 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from pipelines.datasets.base import STRICT, Checksum, Dataset, Examples, PrepareConfig, always, same_length
+from pipelines.datasets.base import Checksum, Dataset, Examples, PrepareConfig, always, same_length
 from pipelines.datasets.download import download
 from pipelines.datasets.pixels import finish
 from pipelines.datasets.raw import CHUNK, verified, write_manifest
 from pipelines.faults import Fault
+from pipelines.section import Section
 
 IMAGES, LABELS = 3, 1
 """Dimensions of the two kinds of file."""
 
 
-class IdxFile(BaseModel):
+class IdxFile(Section):
     """One of the four files: its name on the mirrors and its checksum."""
-
-    model_config = STRICT
 
     name: str = Field(min_length=1, description="file name, appended to each mirror; gzipped or plain")
     checksum: Checksum = Field(description="`sha256:` or `md5:` and the digest of the file as it comes")
@@ -39,10 +38,8 @@ def _file(name: str, sha256: str) -> IdxFile:
     return IdxFile(name=name, checksum=f"sha256:{sha256}")
 
 
-class MnistFetch(BaseModel):
+class MnistFetch(Section):
     """MNIST, or any dataset that comes as four IDX files."""
-
-    model_config = STRICT
 
     mirrors: list[str] = Field(
         default=[

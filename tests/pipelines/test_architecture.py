@@ -31,7 +31,9 @@ CLOUD = ("boto3", "botocore", "google", "googleapiclient")
 
 # What decides nothing in an out, so that no stage depends on it: tables and schema; and plumbing, which carries
 # results, tells people and MLflow about them, or says where they lie.
-SCHEMA = {f"pipelines/{name}.py" for name in ("params", "explain", "nearest", "yaml_source", "family_faults")}
+SCHEMA = {
+    f"pipelines/{name}.py" for name in ("params", "section", "explain", "nearest", "yaml_source", "family_faults")
+}
 TABLES = {"lit_models/__init__.py", "pipelines/datasets/__init__.py", "pipelines/searchers.py"}
 PLUMBING = {
     f"pipelines/{name}.py"

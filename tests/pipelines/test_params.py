@@ -432,7 +432,7 @@ def test_datasets_know_their_shape_beforehand(kind: str, prepare: dict[str, Any]
 
 def test_resizing_makes_room_for_depth() -> None:
     deep = changed("    model: {}", "    model: {stages: 5}")
-    load(write(deep.replace("seed: 0", "size: 16")))
+    assert load(write(deep.replace("seed: 0", "size: 16"))).datasets["digits"].prepare.size == 16
 
 
 def test_the_projects_own_file_is_valid(root: Path) -> None:
