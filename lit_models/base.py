@@ -1,6 +1,7 @@
 """The one LightningModule base: normalisation, steps, metrics, optimizer and schedule."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,10 +10,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from lit_models.augment import AugmentPolicy, augment_batch, mix_batch
+from lit_models.augment import AugmentPolicy, Mixing, augment_batch, draw_mixing, mix_batch
 from lit_models.config import FamilyConfig
 from lit_models.data import Batch
 from lit_models.init import seeded
+from lit_models.noise import EpochNoise, Noise, drawing
 from lit_models.optim import build_optimizer, build_schedule
 from lit_models.seeds import derive_seed
 from lit_models.spec import DataSpec
@@ -49,7 +51,6 @@ class LitModel(pl.LightningModule):
         self.automatic_optimization = False
         self.config = config
         self.spec = spec
-        self.policy = AugmentPolicy.of(config)
         self.network = seeded(self.build, config.init, seed)
         # Told the losses (B,) of the samples at index (B,) after each step; set by `fit`.
         self.observe: Callable[[Tensor, Tensor], None] | None = None
@@ -89,32 +90,58 @@ class LitModel(pl.LightningModule):
             logits: (B, classes).
             targets: (B,) int64 labels or (B, classes) probabilities.
         """
-        return F.cross_entropy(logits, targets, label_smoothing=self.config.label_smoothing, reduction="none")
+        smoothing = self.config.label_smoothing
+        if not isinstance(smoothing, Tensor):
+            return F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+        plain = F.cross_entropy(logits, targets, reduction="none")
+        return (1 - smoothing) * plain - smoothing * F.log_softmax(logits, dim=1).mean(dim=1)
 
     def seed_epoch(self, seed: int, epoch: int) -> None:
         """Seed all that is random in an epoch, so that it depends on (seed, epoch) alone.
 
-        Dropout and stochastic depth draw from torch's global generators, augmentation from its own.
+        Layers of ours, augmentation and mixing draw from `EpochNoise`; what else there may be from torch's
+        global generators.
         """
-        torch.manual_seed(derive_seed(seed, epoch, 1))
-        self.generator = torch.Generator(self.device).manual_seed(derive_seed(seed, epoch, 2))
-        self.rng = np.random.default_rng(derive_seed(seed, epoch, 3))
+        torch.manual_seed(derive_seed(seed, epoch, 2))
+        self.noise = EpochNoise(seed, epoch)
 
-    def training_losses(self, x: Tensor, y: Tensor) -> Tensor:
-        """Augment a batch of raw pixels (B, C, H, W) with labels (B,) and return its losses (B,)."""
+    def mixing(self, count: int, rng: np.random.Generator) -> Mixing | None:
+        """Draw how a batch of `count` is mixed, or None where neither mixup nor CutMix is on."""
+        if not self.config.mixup and not self.config.cutmix:
+            return None
+        return draw_mixing(count, self.config.mixup, self.config.cutmix, rng, self.gain)
+
+    def training_losses(self, x: Tensor, y: Tensor, key: int | Tensor, mixing: Mixing | None) -> Tensor:
+        """Augment a batch of raw pixels (B, C, H, W) with labels (B,) and return its losses (B,).
+
+        Args:
+            x: raw pixels.
+            y: labels.
+            key: of the step's noise, 32 bits.
+            mixing: how the batch is mixed, if at all.
+        """
         config = self.config
-        x = augment_batch(self.unit(x), config.augment_strength, self.policy, self.generator)
-        targets = y
-        if config.mixup or config.cutmix:
-            one_hot = F.one_hot(y, self.spec.classes).to(x.dtype)
-            x, targets = mix_batch(x, one_hot, config.mixup, config.cutmix, self.rng)
-        return self.sample_losses(self.network(self.normalize(x)), targets)
+        half = config.precision == "bf16"
+        precision = torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext()
+        with drawing(Noise(key)) as noise, precision:
+            x = augment_batch(self.unit(x), config.augment_strength, AugmentPolicy.of(config), noise)
+            targets = y
+            if mixing is not None:
+                x, targets = mix_batch(x, F.one_hot(y, self.spec.classes).to(x.dtype), mixing)
+            logits = self.network(self.normalize(x))
+        return self.sample_losses(logits.to(self.gain.dtype), targets)
+
+    def validation_sums(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return (2,): the sum of the plain cross-entropies, without smoothing, and the number of hits."""
+        logits = self(x)
+        loss = F.cross_entropy(logits, y, reduction="sum")
+        return torch.stack([loss, (logits.argmax(1) == y).sum()])
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Take one step of the optimizer and of the schedule."""
         del batch_idx
         x, y, index = batch
-        losses = self.training_losses(x, y)
+        losses = self.training_losses(x, y, self.noise.next(), self.mixing(len(y), self.noise.rng))
         self._optimizer.zero_grad()
         torch.autograd.backward(losses.mean())
         if self.config.gradient_clip:
@@ -142,7 +169,7 @@ class LitModel(pl.LightningModule):
         self.train_count = 0
 
     def on_validation_epoch_start(self) -> None:
-        """Reset the sums (loss, correct) that the epoch's validation figures are made of."""
+        """Reset the sums (loss, hits) that the epoch's validation figures are made of."""
         self.val_sums = torch.zeros(2, device=self.device)
         self.val_count = 0
 
@@ -150,9 +177,7 @@ class LitModel(pl.LightningModule):
         """Add up loss and hits on the device; the plain cross-entropy, without smoothing."""
         del batch_idx
         x, y, _ = batch
-        logits = self(x)
-        loss = F.cross_entropy(logits, y, reduction="sum")
-        self.val_sums += torch.stack([loss, (logits.argmax(1) == y).sum()])
+        self.val_sums += self.validation_sums(x, y)
         self.val_count += len(y)
 
     def configure_optimizers(self) -> Any:

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import nn
 
 from lit_models.base import FamilyConfig, LitModel
-from lit_models.layers import ACTIVATIONS
+from lit_models.layers import ACTIVATIONS, Dropout
 from lit_models.spec import DataSpec
 
 SMALLEST = 4
@@ -41,15 +41,18 @@ def build_cnn(config: CNNConfig, spec: DataSpec) -> nn.Module:
     activation = ACTIVATIONS[config.activation]
     layers: list[nn.Module] = []
     for maps in (config.channels1, config.channels2):
-        layers.append(nn.Conv2d(channels, maps, config.kernel_size, padding=config.kernel_size // 2))
+        kernel = config.kernel_size
+        # Batch norm takes the mean away, and with it whatever a bias would add.
+        layers.append(nn.Conv2d(channels, maps, kernel, padding=kernel // 2, bias=not config.batch_norm))
         if config.batch_norm:
             layers.append(nn.BatchNorm2d(maps))
-        layers += [activation(), nn.MaxPool2d(2) if config.pool == "max" else nn.AvgPool2d(2)]
+        # A maximum and a rising activation may change places, which leaves a quarter of the activations to compute.
+        layers += [nn.MaxPool2d(2), activation()] if config.pool == "max" else [activation(), nn.AvgPool2d(2)]
         channels = maps
     layers.append(nn.Flatten())
     features = channels * (height // 4) * (width // 4)
     for units in (config.hidden1, config.hidden2):
-        layers += [nn.Linear(features, units), activation(), nn.Dropout(config.dropout)]
+        layers += [nn.Linear(features, units), activation(), Dropout(config.dropout)]
         features = units
     return nn.Sequential(*layers, nn.Linear(features, spec.classes))
 

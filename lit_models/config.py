@@ -1,11 +1,12 @@
 """The hyperparameters that every family has."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad"]
 ScheduleName = Literal["constant", "cosine", "step", "one_cycle", "warmup"]
+PrecisionName = Literal["32", "bf16"]
 InitName = Literal[
     "default", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal", "small_normal", "zeros"
 ]
@@ -14,6 +15,9 @@ SamplingName = Literal["shuffle", "balanced", "hard"]
 
 class FamilyConfig(BaseModel):
     """Hyperparameters common to all families; each family adds its own in a subclass."""
+
+    # What a cohort's lanes may differ in beside every float: none of these changes what the network computes.
+    LANEWISE: ClassVar[frozenset[str]] = frozenset({"optimizer", "schedule", "warmup_epochs", "init"})
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -29,6 +33,7 @@ class FamilyConfig(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     sampling: SamplingName = Field("shuffle", description="how an epoch's batches are drawn")
     gradient_clip: float = Field(0.0, ge=0, le=1e6, description="largest norm of the gradient; 0 is off")
+    precision: PrecisionName = Field("32", description="`bf16` computes layers in bfloat16, weights stay float32")
     augment_strength: float = Field(0.0, ge=0, le=4, description="scales on-the-fly augmentation; 0 is off")
     augment_shift: float = Field(0.1, ge=0, le=0.5, description="largest shift at strength 1, share of a side")
     augment_rotate: float = Field(10.0, ge=0, le=45, description="largest rotation at strength 1, degrees")

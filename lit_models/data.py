@@ -38,6 +38,28 @@ def read_split(path: Path) -> tuple[Tensor, Tensor]:
     return (x.clone(), y.clone()) if x.nbytes < IN_MEMORY else (x, y)
 
 
+def training_set(
+    prepared: Path, augmented: Path | None, fit_on: Literal["train", "train+val"]
+) -> tuple[Tensor, Tensor]:
+    """Read the training set `x` (N, C, H, W) uint8 and `y` (N,) int64, augmented copies and all.
+
+    A set of several parts must fit into memory; one of a single part may stay on disk.
+
+    Raises:
+        FileNotFoundError, ValueError: a folder is not as promised.
+    """
+    parts = [read_split(prepared / "train.safetensors")]
+    if fit_on == "train+val":
+        parts.append(read_split(prepared / "val.safetensors"))
+    if augmented is not None:
+        parts.append(read_split(augmented / "train.safetensors"))
+    parts = [parts[0], *(part for part in parts[1:] if len(part[1]))]
+    x, y = parts[0] if len(parts) == 1 else (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    if not len(y):
+        raise ValueError(f"the training set in {prepared} is empty")
+    return x, y
+
+
 class Batches:
     """Serves `(x, y, index)` by index_select: x (B, C, H, W) uint8, y and index (B,) int64."""
 
@@ -106,15 +128,7 @@ class PreparedData(pl.LightningDataModule):
         self.prepared = prepared
         self.seed = seed
         self.spec = load_spec(prepared)
-        parts = [read_split(prepared / "train.safetensors")]
-        if fit_on == "train+val":
-            parts.append(read_split(prepared / "val.safetensors"))
-        if augmented is not None:
-            parts.append(read_split(augmented / "train.safetensors"))
-        parts = [parts[0], *(part for part in parts[1:] if len(part[1]))]
-        x, y = parts[0] if len(parts) == 1 else (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-        if not len(y):
-            raise ValueError(f"the training set in {prepared} is empty")
+        x, y = training_set(prepared, augmented, fit_on)
         self.train = TrainBatches(x, y, config.batch_size, SAMPLERS[config.sampling](y, seed))
         self.val = None if fit_on == "train+val" else Batches(*read_split(prepared / "val.safetensors"), EVAL_BATCH)
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from lit_models.base import FamilyConfig, LitModel
-from lit_models.layers import ACTIVATIONS
+from lit_models.layers import ACTIVATIONS, Dropout
 from lit_models.spec import DataSpec
 
 
@@ -31,10 +31,11 @@ def build_mlp(config: MLPConfig, spec: DataSpec) -> nn.Module:
     layers: list[nn.Module] = [nn.Flatten()]
     width = math.prod(spec.shape)
     for _ in range(config.depth):
-        layers.append(nn.Linear(width, config.hidden))
+        # Batch norm takes the mean away, and with it whatever a bias would add.
+        layers.append(nn.Linear(width, config.hidden, bias=not config.batch_norm))
         if config.batch_norm:
             layers.append(nn.BatchNorm1d(config.hidden))
-        layers += [ACTIVATIONS[config.activation](), nn.Dropout(config.dropout)]
+        layers += [ACTIVATIONS[config.activation](), Dropout(config.dropout)]
         width = config.hidden
     return nn.Sequential(*layers, nn.Linear(width, spec.classes))
 

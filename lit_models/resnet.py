@@ -2,12 +2,12 @@
 
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from lit_models.base import FamilyConfig, LitModel
+from lit_models.layers import Dropout, StochasticDepth
 from lit_models.spec import DataSpec
 
 
@@ -42,25 +42,6 @@ class ResNetConfig(FamilyConfig):
         )
 
 
-class StochasticDepth(nn.Module):
-    """Drop a residual branch for each sample on its own (Huang et al., Stochastic depth, 2016).
-
-    What stays is divided by its probability in training, so that the expectation is the same as in evaluation
-    (the paper scales in evaluation instead).
-    """
-
-    def __init__(self, drop: float) -> None:
-        super().__init__()
-        self.keep = 1 - drop
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
-        if not self.training or self.keep == 1:
-            return x
-        mask = torch.empty_like(x[:, :1, :1, :1]).bernoulli_(self.keep)
-        return x * mask / self.keep
-
-
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut, dropout between them (Zagoruyko & Komodakis 2016).
 
@@ -75,7 +56,7 @@ class BasicBlock(nn.Module):
             nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
         )

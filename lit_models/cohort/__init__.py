@@ -1,0 +1,1 @@
+"""A cohort: many trials of one architecture, trained side by side as one."""

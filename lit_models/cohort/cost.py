@@ -1,0 +1,110 @@
+"""Whether to fuse, and how many lanes: a rule over what a step costs, or a timed probe where one is asked for.
+
+Fusing spares kernels' overhead, and gives up some of the speed at which large kernels run. So what decides is the work
+of one kernel: below a threshold overhead rules and fusing gains, above it fusing loses. The thresholds come from
+`python -m lit_models.cohort.bench`; docs/search.md has the table.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from lit_models.base import FamilyConfig, LitModel
+from lit_models.cohort.engine import Engine, Setting
+from lit_models.cohort.fused import FusedEngine
+from lit_models.cohort.lanes import Lane
+from lit_models.cohort.lone import LoneEngine
+from lit_models.spec import DataSpec
+
+EngineName = Literal["fused", "lone"]
+
+# Floating-point operations of one kernel, forward and backward, of one lane's step, below which fusing pays.
+FUSE_BELOW = {"cpu": 2e6, "cuda": 2e9}
+# More lanes than this gain nothing more.
+MOST_LANES = {"cpu": 32, "cuda": 128}
+# A lone cohort saves imports alone; small ones spread better over workers.
+LONE_LANES = 4
+# Weights, gradients, two moments, and working memory beside the activations of forward and backward.
+COPIES = 5
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one lane's step of training costs.
+
+    Attributes:
+        flops: floating-point operations of forward and backward.
+        kernels: nodes of the graph that backward walks, which is about how many kernels forward starts.
+        bytes: memory that a lane takes: weights, gradients, moments, activations.
+    """
+
+    flops: int
+    kernels: int
+    bytes: int
+
+    @property
+    def flops_per_kernel(self) -> float:
+        """The work of a kernel."""
+        return self.flops / self.kernels
+
+
+def step_cost(family: type[LitModel], config: FamilyConfig, spec: DataSpec) -> Cost:
+    """Count without computing: the model is built and run on torch's meta device."""
+    kept: list[int] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        kept.append(tensor.nbytes)
+        return tensor
+
+    with torch.device("meta"):
+        plain = {"mixup": 0.0, "cutmix": 0.0, "init": "default", "precision": "32"}
+        model = family(config.model_copy(update=plain), spec).train()
+        x = torch.empty((config.batch_size, *spec.shape), dtype=torch.uint8)
+        y = torch.zeros(config.batch_size, dtype=torch.int64)
+        counter = FlopCounterMode(display=False)
+        with counter, torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            loss = model.training_losses(x, y, 0, None).mean()
+            kernels = _nodes(loss)
+            torch.autograd.backward(loss)
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    return Cost(counter.get_total_flops(), kernels, COPIES * weights + 2 * sum(kept))
+
+
+def _nodes(loss: Tensor) -> int:
+    """Count the nodes of the graph that ends in `loss`."""
+    seen, todo = set(), [loss.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            todo += [parent for parent, _ in node.next_functions]
+    return max(1, len(seen))
+
+
+def choose_engine(cost: Cost, device: str) -> EngineName:
+    """Say which engine is faster; the same answer every time for one kind of device."""
+    return "fused" if cost.flops_per_kernel < FUSE_BELOW[device] else "lone"
+
+
+def choose_lanes(cost: Cost, engine: EngineName, device: str, memory: int) -> int:
+    """Say how many lanes a cohort has at most, 0 if the memory (bytes) is too little for one."""
+    most = MOST_LANES[device] if engine == "fused" else LONE_LANES
+    # The lone engine keeps every lane's weights and moments, but the activations of one alone.
+    return min(most, memory // cost.bytes)
+
+
+def probe(lanes: Sequence[Lane], setting: Setting) -> EngineName:
+    """Time an epoch of both engines, after one to warm up, and return the faster."""
+    seconds: dict[EngineName, float] = {}
+    engines: dict[EngineName, Engine] = {"fused": FusedEngine(lanes, setting), "lone": LoneEngine(lanes, setting)}
+    for name, engine in engines.items():
+        engine.run_epoch(0)
+        began = time.perf_counter()
+        engine.run_epoch(1)
+        seconds[name] = time.perf_counter() - began
+    return min(seconds, key=lambda name: seconds[name])

@@ -1,0 +1,218 @@
+"""The fused engine: the lanes' weights stacked, one forward and one backward for all of them.
+
+The idea of training many models of one shape as one is HFTA's (Wang et al., Horizontally Fused Training Array, 2021).
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from lit_models.augment import Mixing, draw_mixing
+from lit_models.base import FamilyConfig
+from lit_models.cohort.engine import Figures, Setting, build, rates, sampler, substate
+from lit_models.cohort.lanes import Lane, LaneLosses, LaneValues
+from lit_models.cohort.vector_optim import UPDATES, VectorOptimizer
+from lit_models.noise import EpochNoise
+
+
+class FusedEngine:
+    """Trains K lanes as one network with K times the weights; at least two.
+
+    Args:
+        lanes: of one signature.
+        setting: what they share.
+        varying: float hyperparameters that `copy` may change later.
+
+    Raises:
+        ValueError: the lanes differ in more than numbers.
+    """
+
+    def __init__(self, lanes: Sequence[Lane], setting: Setting, varying: Collection[str] = ()) -> None:
+        self.setting = setting
+        order = list(UPDATES)
+        # Each kind of optimizer has neighbouring rows.
+        self._rows = sorted(lanes, key=lambda lane: (order.index(lane.config.optimizer), lane.trial))
+        self._active = {lane.trial for lane in lanes}
+        models = [build(setting, lane) for lane in self._rows]
+        self._template = LaneLosses(models[0])
+        self._names = [name for name, _ in models[0].network.named_parameters()]
+        self._shapes = [parameter.shape for parameter in models[0].network.parameters()]
+        rows = [torch.cat([p.detach().reshape(-1) for p in model.network.parameters()]) for model in models]
+        self._optimizer = VectorOptimizer([lane.config for lane in self._rows], torch.stack(rows))
+        self._buffers = {
+            name: torch.stack([model.network.get_buffer(name) for model in models])
+            for name, _ in models[0].network.named_buffers()
+        }
+        self._samplers = [sampler(setting, lane) for lane in self._rows]
+        first = self._rows[0]
+        other = first.config.model_copy(update={name: getattr(first.config, name) / 2 + 1e-3 for name in varying})
+        self._values = LaneValues(models, build(setting, replace(first, config=other)) if varying else None)
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """The lanes that go on."""
+        return [lane for lane in self._rows if lane.trial in self._active]
+
+    def run_epoch(self, epoch: int) -> dict[int, Figures]:
+        """Train and validate every lane for one epoch."""
+        data, batch_size = self.setting.data, self._rows[0].config.batch_size
+        steps = data.batches(batch_size)
+        noises = [EpochNoise(lane.seed, epoch) for lane in self._rows]
+        orders = torch.stack([own.order(epoch) for own in self._samplers]).to(data.x.device)
+        lr = torch.tensor(
+            [rates(self.setting, lane.config, epoch, steps) for lane in self._rows], dtype=torch.float64
+        ).to(self._optimizer.weights)
+        self._template.train()
+        sums = torch.zeros(len(self._rows), device=data.x.device, dtype=self.setting.dtype)
+        count = 0
+        for step, index in enumerate(torch.split(orders, batch_size, dim=1)[:steps]):
+            losses = self._step(index, noises, lr[:, step])
+            sums += losses.sum(dim=1)
+            count += index.shape[1]
+            for place, observer in enumerate(self._samplers):
+                observer.observe(index[place], losses[place])
+        train = (sums / count).tolist()
+        validation = self._validate()
+        return {
+            lane.trial: Figures(train[row], *validation[row], lr=lr[row, 0].item())
+            for row, lane in enumerate(self._rows)
+            if lane.trial in self._active
+        }
+
+    def _step(self, index: Tensor, noises: Sequence[EpochNoise], lr: Tensor) -> Tensor:
+        """Take one step on the samples at `index` (K, B); return the losses (K, B)."""
+        data = self.setting.data
+        x = data.x.index_select(0, index.reshape(-1)).view(*index.shape, *data.x.shape[1:])
+        keys = np.array([noise.next() for noise in noises], dtype=np.uint32).view(np.int32)
+        weights = self._optimizer.weights.requires_grad_()
+        own = (x, data.y[index], torch.from_numpy(keys).to(x.device), *self._mixing(index, noises))
+        losses = self._mapped("training_losses", weights, own)
+        (gradients,) = torch.autograd.grad(losses.mean(dim=1).sum(), weights)
+        weights.requires_grad_(False)
+        self._optimizer.step(gradients, lr)
+        return losses.detach()
+
+    def _mixing(self, index: Tensor, noises: Sequence[EpochNoise]) -> tuple[Tensor, ...]:
+        """Draw each lane's mixing, stacked; nothing if no lane mixes."""
+        configs = [lane.config for lane in self._rows]
+        if not any(config.mixup or config.cutmix for config in configs):
+            return ()
+        like = self._optimizer.weights
+        drawn = [
+            draw_mixing(index.shape[1], config.mixup, config.cutmix, noise.rng, like)
+            for config, noise in zip(configs, noises, strict=True)
+        ]
+        return tuple(torch.stack([getattr(m, name) for m in drawn]) for name in ("lam", "partner", "centre", "cut"))
+
+    @torch.no_grad()
+    def _validate(self) -> list[tuple[float, float]]:
+        """Return (loss, accuracy) of each row on the validation set."""
+        self._template.eval()
+        sums = torch.zeros(len(self._rows), 2, device=self.setting.device, dtype=self.setting.dtype)
+        for x, y in self.setting.data.validation():
+            sums += self._mapped("validation_sums", self._optimizer.weights, (), x, y)
+        loss, hits = (sums / len(self.setting.data.val_y)).T.tolist()
+        return list(zip(loss, hits, strict=True))
+
+    def _mapped(self, step: str, weights: Tensor, own: tuple[Tensor, ...], *shared: Tensor) -> Tensor:
+        """Call a method of the model for all lanes: `own` inputs have a row for each lane, `shared` are the same."""
+        parts = torch.split(weights, [shape.numel() for shape in self._shapes], dim=1)
+        parameters = {
+            f"model.network.{name}": part.view(len(part), *shape)
+            for name, part, shape in zip(self._names, parts, self._shapes, strict=True)
+        }
+        buffers = {f"model.network.{name}": buffer for name, buffer in self._buffers.items()}
+
+        def lane(stacked: dict[str, Tensor], values: Any, attributes: Any, own: tuple[Tensor, ...]) -> Tensor:
+            if step == "training_losses":
+                x, y, key, *mixing = own
+                inputs: tuple[Any, ...] = (x, y, key, Mixing(*mixing) if mixing else None)
+            else:
+                inputs = (*own, *shared)
+            result: Tensor = functional_call(self._template, stacked, (values, attributes, step, *inputs))
+            return result
+
+        mapped: Callable[..., Tensor] = vmap(lane)
+        return mapped({**parameters, **buffers}, self._values.config, self._values.attributes, own)
+
+    def keep(self, trials: Collection[int]) -> None:
+        """Drop all other lanes, but for a spare beside a last one: a single lane would take other kernels."""
+        self._active &= set(trials)
+        rows = [row for row, lane in enumerate(self._rows) if lane.trial in self._active]
+        if len(rows) == 1:
+            rows = sorted({*rows, next(row for row in range(len(self._rows)) if row != rows[0])})
+        self._select(rows)
+
+    def _select(self, rows: list[int]) -> None:
+        if rows == list(range(len(self._rows))):
+            return
+        chosen = torch.tensor(rows, device=self.setting.device)
+        optimizer = self._optimizer
+        self._rows = [self._rows[row] for row in rows]
+        self._samplers = [self._samplers[row] for row in rows]
+        for name in ("weights", "m", "v"):
+            setattr(optimizer, name, getattr(optimizer, name).index_select(0, chosen))
+        optimizer.configs = [optimizer.configs[row] for row in rows]
+        optimizer.refresh()
+        self._buffers = {name: buffer.index_select(0, chosen) for name, buffer in self._buffers.items()}
+        self._values.select(chosen)
+
+    def copy(self, target: int, source: int, config: FamilyConfig) -> None:
+        """Give trial `target` the weights and optimizer state of trial `source`, and this config."""
+        trials = [lane.trial for lane in self._rows]
+        to, of = trials.index(target), trials.index(source)
+        optimizer = self._optimizer
+        for matrix in (optimizer.weights, optimizer.m, optimizer.v, *self._buffers.values()):
+            matrix[to] = matrix[of]
+        self._configure(to, config)
+        optimizer.refresh()
+
+    def _configure(self, row: int, config: FamilyConfig) -> None:
+        self._rows[row] = replace(self._rows[row], config=config)
+        self._optimizer.configs[row] = config
+        self._values.replace(row, build(self.setting, self._rows[row]))
+
+    def state(self) -> dict[str, Tensor]:
+        """Return weights, moments, buffers, steps, samplers, and which trial each row is."""
+        optimizer = self._optimizer
+        state = {
+            "weights": optimizer.weights.detach(),
+            "m": optimizer.m,
+            "v": optimizer.v,
+            "steps": torch.tensor(optimizer.steps),
+            "rows": torch.tensor([lane.trial for lane in self._rows]),
+            "active": torch.tensor(sorted(self._active)),
+        }
+        state |= {f"buffer.{name}": buffer for name, buffer in self._buffers.items()}
+        for lane, own in zip(self._rows, self._samplers, strict=True):
+            state |= {f"sampler.{lane.trial}.{name}": value for name, value in own.state_dict().items()}
+        return state
+
+    def load(self, state: Mapping[str, Tensor], configs: Mapping[int, FamilyConfig]) -> None:
+        """Take up the state of an engine of the same lanes; `configs` are those that `copy` changed."""
+        trials = [lane.trial for lane in self._rows]
+        self._active = set(state["active"].tolist())
+        self._select([trials.index(trial) for trial in state["rows"].tolist()])
+        optimizer = self._optimizer
+        for name in ("weights", "m", "v"):
+            setattr(optimizer, name, state[name].to(optimizer.weights, copy=True))
+        optimizer.steps = int(state["steps"])
+        self._buffers = {name: state[f"buffer.{name}"].to(self.setting.device, copy=True) for name in self._buffers}
+        for row, lane in enumerate(self._rows):
+            if lane.trial in configs:
+                self._configure(row, configs[lane.trial])
+            self._samplers[row].load_state_dict(substate(state, f"sampler.{lane.trial}."))
+        optimizer.refresh()
+
+    def export_lane(self, trial: int) -> dict[str, Tensor]:
+        """Return an ordinary state_dict of the trial's model."""
+        row = [lane.trial for lane in self._rows].index(trial)
+        parts = torch.split(self._optimizer.weights[row].detach().cpu(), [shape.numel() for shape in self._shapes])
+        weights = {n: part.view(shape).clone() for n, part, shape in zip(self._names, parts, self._shapes, strict=True)}
+        buffers = {name: buffer[row].cpu().clone() for name, buffer in self._buffers.items()}
+        return {f"network.{name}": value for name, value in {**weights, **buffers}.items()}

@@ -1,0 +1,122 @@
+"""What a cohort is and what came of it, as plain data that goes through JSON."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+from lit_models.cohort.engine import Figures
+from lit_models.cohort.rules import Rank, RuleSpec
+
+EngineName = Literal["fused", "lone"]
+Status = Literal["running", "finished", "stopped", "diverged"]
+Metric = Literal["val_accuracy", "val_loss"]
+
+
+@dataclass(frozen=True)
+class CohortSpec:
+    """What is settled about a cohort before its first step, and decides every bit of its results.
+
+    Attributes:
+        name: names its files.
+        trials: numbers of its lanes in the search.
+        configs: the lanes' hyperparameters, all of the family's fields.
+        seeds: the lanes' seeds.
+        engine: how they are trained.
+        threads: CPU threads of the process that trains them.
+        rule: which lanes go on after an epoch.
+        metric: what rules compare lanes by.
+        device: kind of device that it was planned for.
+        explosion: a loss beyond this has diverged, though it may be finite.
+    """
+
+    name: str
+    trials: tuple[int, ...]
+    configs: tuple[dict[str, Any], ...]
+    seeds: tuple[int, ...]
+    engine: EngineName
+    threads: int
+    rule: RuleSpec
+    metric: Metric
+    device: str = "cpu"
+    explosion: float = 1e6
+
+    @classmethod
+    def of(cls, data: dict[str, Any]) -> Self:
+        """Make one from what `asdict` and JSON made of another."""
+        lists = {name: tuple(data[name]) for name in ("trials", "configs", "seeds")}
+        return cls(**{**data, **lists, "rule": RuleSpec(**data["rule"])})
+
+
+@dataclass
+class LaneRecord:
+    """What became of one lane.
+
+    Attributes:
+        status: "running" until it ran to the end, was stopped by its rule, or diverged.
+        epochs: the figures of each epoch whose losses were finite.
+        changes: hyperparameters that it took over from other lanes (PBT).
+        copied: (epoch, trial) of each lane whose weights it took over.
+    """
+
+    status: Status = "running"
+    epochs: list[Figures] = field(default_factory=list)
+    changes: dict[str, float] = field(default_factory=dict)
+    copied: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass
+class Record:
+    """What became of a cohort so far.
+
+    Attributes:
+        epoch: how many epochs are done.
+        lanes: by trial.
+        seconds: wall time of each epoch; the only figure that differs from run to run.
+    """
+
+    epoch: int
+    lanes: dict[int, LaneRecord]
+    seconds: list[float] = field(default_factory=list)
+
+    @classmethod
+    def new(cls, trials: Iterable[int]) -> Self:
+        """Begin a record."""
+        return cls(0, {trial: LaneRecord() for trial in trials})
+
+    @property
+    def alive(self) -> list[int]:
+        """The trials that go on."""
+        return [trial for trial, lane in self.lanes.items() if lane.status == "running"]
+
+    def text(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `text` wrote."""
+        data = json.loads(text)
+        lanes = {
+            int(trial): LaneRecord(
+                lane["status"],
+                [Figures(**figures) for figures in lane["epochs"]],
+                lane["changes"],
+                [(epoch, source) for epoch, source in lane["copied"]],
+            )
+            for trial, lane in data["lanes"].items()
+        }
+        return cls(data["epoch"], lanes, data["seconds"])
+
+
+def rank(figures: Figures, metric: Metric) -> Rank:
+    """Order figures: lower is better; the other metric breaks ties."""
+    accuracy, loss = -figures.val_accuracy, figures.val_loss
+    return (accuracy, loss) if metric == "val_accuracy" else (loss, accuracy)
+
+
+def has_diverged(figures: Figures, explosion: float) -> bool:
+    """Whether a loss is no number, or beyond what training comes back from."""
+    losses = (figures.train_loss, figures.val_loss)
+    return not all(math.isfinite(loss) and loss <= explosion for loss in losses)

@@ -1,0 +1,148 @@
+"""The optimizers of `lit_models.optim`, over many lanes at once: every hyperparameter is a vector, one entry a lane.
+
+Weights, gradients and moments are matrices (lanes, parameters), so that a step costs as many kernels for sixty-four
+lanes as for one. The formulas are torch.optim's, term by term.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from lit_models.config import FamilyConfig
+
+# On a CPU so many numbers of a matrix are worked on at a time: they and their moments stay in the second cache.
+CHUNK = 1 << 16
+
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+RMSPROP_ALPHA, ADAGRAD_EPS = 0.99, 1e-10
+
+
+class Slice:
+    """Some lanes' rows: weights `w`, gradients `g`, moments `m` and `v` (n, P); `lr`, `decay`, `momentum` (n, 1)."""
+
+    def __init__(self, w: Tensor, g: Tensor, m: Tensor, v: Tensor, lr: Tensor, decay: Tensor, momentum: Tensor) -> None:
+        self.w, self.g, self.m, self.v = w, g, m, v
+        self.lr, self.decay, self.momentum = lr, decay, momentum
+
+
+def _sgd(s: Slice, step: int) -> None:
+    s.w.sub_(s.g.addcmul_(s.w, s.decay).mul_(s.lr))
+
+
+def _momentum(s: Slice, step: int) -> None:
+    """Polyak 1964; the first step finds a momentum of zero, which is torch's way of beginning too."""
+    s.m.mul_(s.momentum).add_(s.g.addcmul_(s.w, s.decay))
+    s.w.sub_(torch.mul(s.m, s.lr, out=s.g))
+
+
+def _nesterov(s: Slice, step: int) -> None:
+    s.m.mul_(s.momentum).add_(s.g.addcmul_(s.w, s.decay))
+    s.w.sub_(s.g.addcmul_(s.m, s.momentum).mul_(s.lr))
+
+
+def _moments(s: Slice, step: int) -> None:
+    s.m.lerp_(s.g, 1 - BETA1)
+    s.v.mul_(BETA2).addcmul_(s.g, s.g, value=1 - BETA2)
+    root = torch.sqrt(s.v, out=s.g).div_((1 - BETA2**step) ** 0.5).add_(EPS)
+    s.w.sub_(torch.div(s.m, root, out=s.g).mul_(s.lr / (1 - BETA1**step)))
+
+
+def _adam(s: Slice, step: int) -> None:
+    """Kingma & Ba 2015."""
+    s.g.addcmul_(s.w, s.decay)
+    _moments(s, step)
+
+
+def _adamw(s: Slice, step: int) -> None:
+    """Loshchilov & Hutter 2019."""
+    s.w.mul_(1 - s.lr * s.decay)
+    _moments(s, step)
+
+
+def _rmsprop(s: Slice, step: int) -> None:
+    s.g.addcmul_(s.w, s.decay)
+    s.v.mul_(RMSPROP_ALPHA).addcmul_(s.g, s.g, value=1 - RMSPROP_ALPHA)
+    s.w.sub_(s.g.div_(s.v.sqrt().add_(EPS)).mul_(s.lr))
+
+
+def _adagrad(s: Slice, step: int) -> None:
+    s.g.addcmul_(s.w, s.decay)
+    s.v.addcmul_(s.g, s.g)
+    s.w.sub_(s.g.div_(s.v.sqrt().add_(ADAGRAD_EPS)).mul_(s.lr))
+
+
+# The order in which a cohort sorts its lanes, so that each kind's rows are neighbours.
+UPDATES: dict[str, Callable[[Slice, int], None]] = {
+    "sgd": _sgd,
+    "momentum": _momentum,
+    "nesterov": _nesterov,
+    "adam": _adam,
+    "adamw": _adamw,
+    "rmsprop": _rmsprop,
+    "adagrad": _adagrad,
+}
+
+
+class VectorOptimizer:
+    """Steps all lanes of a cohort.
+
+    Args:
+        configs: of the lanes, sorted so that those with one kind of optimizer are neighbours.
+        weights: (K, P), changed in place by `step`.
+    """
+
+    def __init__(self, configs: Sequence[FamilyConfig], weights: Tensor) -> None:
+        self.configs = list(configs)
+        self.weights = weights
+        self.m = torch.zeros_like(weights)
+        self.v = torch.zeros_like(weights)
+        self.steps = 0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take up the hyperparameters of `configs` after they, or the lanes, have changed."""
+
+        def column(name: str) -> Tensor:
+            return self.weights.new_tensor([getattr(config, name) for config in self.configs]).unsqueeze(1)
+
+        self.decay, self.momentum, self.clip = column("weight_decay"), column("momentum"), column("gradient_clip")
+        self.clips = any(config.gradient_clip for config in self.configs)
+        self.runs = list(_runs([config.optimizer for config in self.configs]))
+
+    def step(self, gradients: Tensor, lr: Tensor) -> None:
+        """Take one step.
+
+        Args:
+            gradients: (K, P); used as working memory.
+            lr: (K,) learning rate of each lane at this step.
+        """
+        self.steps += 1
+        if self.clips:
+            # torch.nn.utils.clip_grad_norm_, lane by lane.
+            factor = (self.clip / (gradients.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1)
+            gradients.mul_(torch.where(self.clip > 0, factor, 1.0))
+        rates = lr.unsqueeze(1)
+        for name, start, stop in self.runs:
+            for rows, columns in self._chunks(start, stop):
+                w, g, m, v = (matrix[rows, columns] for matrix in (self.weights, gradients, self.m, self.v))
+                UPDATES[name](Slice(w, g, m, v, rates[rows], self.decay[rows], self.momentum[rows]), self.steps)
+
+    def _chunks(self, start: int, stop: int) -> Iterator[tuple[slice, slice]]:
+        width = self.weights.shape[1]
+        if self.weights.device.type != "cpu":
+            yield slice(start, stop), slice(width)
+            return
+        size = max(1, CHUNK // max(1, width))
+        for first in range(start, stop, size):
+            for left in range(0, width, CHUNK):
+                yield slice(first, min(first + size, stop)), slice(left, min(left + CHUNK, width))
+
+
+def _runs(names: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+    """Yield (name, start, stop) of each run of equal names."""
+    start = 0
+    for place, name in enumerate(names):
+        if place + 1 == len(names) or names[place + 1] != name:
+            yield name, start, place + 1
+            start = place + 1
