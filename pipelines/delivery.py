@@ -99,7 +99,7 @@ def send_outbox() -> None:
             try:
                 finished = journal.close_orphan(file)
                 Sender(folder / "files", folder / "sent.json").send(file)
-                if finished:
+                if finished and not journal.may_go_on(folder):
                     shutil.rmtree(folder)
             except Exception as error:  # one journal that the server refuses must not hold up the others
                 trouble = trouble or error

@@ -12,6 +12,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -19,11 +20,32 @@ from typing import IO, Any, Self
 from pipelines import interrupts, places
 
 NAME = "journal.jsonl"
+RESUMABLE = "resumable"
+LOCK_SECONDS = 10.0
 
 
 def outbox() -> Path:
     """The folder of journals that are not sent yet, one subfolder each."""
     return places.state("outbox")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a journal says of one run.
+
+    Attributes:
+        name: of the run.
+        parent: key of the run that it is nested in.
+        step: highest step of its metrics.
+        params: whether hyperparameters were recorded.
+        ended: the status it ended with, or None.
+    """
+
+    name: str
+    parent: str | None = None
+    step: int = 0
+    params: bool = False
+    ended: str | None = None
 
 
 class Journal:
@@ -32,9 +54,11 @@ class Journal:
     The lock on the file tells a journal in the making from one whose writer was killed.
     """
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, resumable: Path | None = None) -> None:
         self.folder = outbox() / f"{time.time_ns()}-{stage.replace('@', '-')}-{uuid.uuid4().hex[:8]}"
         (self.folder / "files").mkdir(parents=True)
+        if resumable is not None:
+            (self.folder / RESUMABLE).write_text(str(resumable.resolve()))
         # It gets its name when it is locked: a sender that found it before would take it for a dead writer's.
         making = self.folder / f".{NAME}"
         self._file: IO[str] = making.open("a", encoding="utf-8")
@@ -42,12 +66,58 @@ class Journal:
         making.rename(self.folder / NAME)
         self._open: list[str] = []
 
+    @classmethod
+    def reopen(cls, folder: Path) -> Self:
+        """Go on with the journal of a writer that was killed.
+
+        Raises:
+            FileNotFoundError: there is none.
+            TimeoutError: another process writes it, or takes very long to send it.
+        """
+        journal = cls.__new__(cls)
+        journal.folder = folder
+        journal._file = (folder / NAME).open("r+", encoding="utf-8")
+        _lock_patiently(journal._file)
+        content = (folder / NAME).read_bytes()
+        os.truncate(folder / NAME, content.rfind(b"\n") + 1)
+        journal._file.seek(0, os.SEEK_END)
+        journal._open = []
+        for run, told in journal.history().items():
+            if told.ended in (None, "KILLED"):
+                journal._open.append(run)
+                if told.ended:
+                    journal._write(run, "resume")
+        return journal
+
+    def history(self) -> dict[str, Told]:
+        """What the journal says so far, by the key of each run."""
+        told: dict[str, Told] = {}
+        for event in events(self.folder / NAME):
+            run, kind = event["run"], event["event"]
+            if kind == "start":
+                told[run] = Told(event["name"], event["parent"])
+            elif kind == "metrics":
+                told[run] = replace(told[run], step=max(told[run].step, event["step"]))
+            elif kind == "params":
+                told[run] = replace(told[run], params=True)
+            elif kind == "end":
+                told[run] = replace(told[run], ended=event["status"])
+            elif kind == "resume":
+                told[run] = replace(told[run], ended=None)
+        return told
+
+    def release(self) -> None:
+        """The work that this journal tells of is finished: once sent, it may go."""
+        (self.folder / RESUMABLE).unlink(missing_ok=True)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Runs still open are closed as killed, or failed if an ordinary exception came."""
-        failed = kind is not None and issubclass(kind, Exception) and not interrupts.received
+        """Runs still open are closed as killed; or failed, if an exception came and nobody can go on with them."""
+        failed = (
+            not may_go_on(self.folder) and kind is not None and issubclass(kind, Exception) and not interrupts.received
+        )
         status = "FAILED" if failed else "KILLED"
         for run in reversed(self._open.copy()):
             self.end(run, status)
@@ -108,6 +178,28 @@ class Journal:
         self._file.flush()
 
 
+def may_go_on(folder: Path) -> bool:
+    """Whether the journal belongs to work that was interrupted and may be taken up again."""
+    try:
+        return Path((folder / RESUMABLE).read_text()).exists()
+    except FileNotFoundError:
+        return False
+
+
+def _lock_patiently(file: IO[str]) -> None:
+    """Take the lock of a journal; a sender holds it for moments, a writer for good."""
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise TimeoutError(f"another process writes {file.name}") from None
+            time.sleep(0.05)
+        else:
+            return
+
+
 def events(file: Path) -> Iterator[dict[str, Any]]:
     """Yield the whole lines of a journal; a last line that its killed writer left in two is passed over."""
     with file.open(encoding="utf-8") as lines:
@@ -125,7 +217,7 @@ def close_orphan(file: Path) -> bool:
             return False
         started: dict[str, None] = {}
         for event in events(file):
-            if event["event"] == "start":
+            if event["event"] in ("start", "resume"):
                 started[event["run"]] = None
             elif event["event"] == "end":
                 started.pop(event["run"], None)

@@ -34,14 +34,20 @@ def tags(dataset: str, section: Any) -> dict[str, str]:
     return found
 
 
+def run_tags(work: "Stage", **more: str) -> dict[str, str]:
+    """The tags of a stage's MLflow run, `more` among them."""
+    experiment = work.params.experiments[work.key]
+    found = tags(experiment.dataset, experiment)
+    return found | {"stage": work.name, "experiment": work.key, "family": experiment.family, **more}
+
+
 def start_run(journal: "Journal", work: "Stage", context: str, **more: str) -> tuple[str, dict[str, str]]:
     """Begin the MLflow run of a stage; return its key and its tags, `more` among them.
 
     `context` says what the stage does with the data: "training" or "test".
     """
+    found = run_tags(work, **more)
     experiment = work.params.experiments[work.key]
-    found = tags(experiment.dataset, experiment)
-    found |= {"stage": work.name, "experiment": work.key, "family": experiment.family, **more}
     run = journal.start(work.key, work.name, found)
     source = places.prepared(experiment.dataset).as_posix()
     journal.dataset(run, experiment.dataset, found["data.prepared"], source, context)

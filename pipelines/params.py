@@ -20,6 +20,7 @@ from pipelines.datasets import DATASETS
 from pipelines.datasets.base import PrepareConfig
 from pipelines.evaluate import EvaluateConfig
 from pipelines.explain import explain
+from pipelines.machine import MachineConfig
 from pipelines.nearest import hint, known
 from pipelines.policy import AugmentConfig
 from pipelines.report import ReportConfig
@@ -65,6 +66,7 @@ class Params(Section):
     datasets: dict[str, DatasetParams] = Field(min_length=1)
     experiments: dict[str, ExperimentParams] = Field(min_length=1)
     report: ReportConfig
+    machine: MachineConfig = MachineConfig()
 
     @cached_property
     def _families(self) -> dict[str, Any]:

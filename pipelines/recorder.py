@@ -1,16 +1,22 @@
 """Keeps the book of a search: what each trial was, did and reached; on disk as tables, live on the terminal."""
 
+import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipelines import lineage
+from pipelines.faults import Fault
 from pipelines.journal import Journal
 from pipelines.progress import Progress
+from pipelines.search_state import SearchState
 from pipelines.stage import Stage
 
 METRICS = ("train_loss", "val_loss", "val_accuracy", "lr")
+OVER = ("finished", "stopped", "diverged", "failed")
+COMPLETE = ("finished", "stopped")
+Rank = tuple[float, float]
 
 
 @dataclass
@@ -18,112 +24,184 @@ class Trial:
     """One configuration and its epochs."""
 
     index: int
-    run: str
-    started: float
-    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    hyperparameters: dict[str, Any]
+    run: str = ""
     epochs: list[dict[str, Any]] = field(default_factory=list)
-    status: str = "running"
+    status: str = "planned"
     reason: str = ""
+    started: float = 0.0
     ended: float = 0.0
-    told: int = 0  # epochs that the journal has
+    copied: list[tuple[int, int]] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=dict)
 
-    def best(self, metric: str) -> dict[str, Any]:
-        """The epoch with the best `metric`; the other metric, then the earlier epoch, break ties."""
-        return min(self.epochs, key=lambda epoch: rank(epoch, metric))
+    def add(self, figures: dict[str, Any], metric: str) -> None:
+        """Note an epoch; the other metric, then the earlier epoch, break ties for the best."""
+        epoch = {"epoch": len(self.epochs) + 1, **figures}
+        self.epochs.append(epoch)
+        if not self.best or rank(epoch, metric) < rank(self.best, metric):
+            self.best = epoch
 
     def summary(self) -> str:
         """The best epoch in words."""
-        epoch = self.best("val_accuracy")
-        return f"validation accuracy {epoch['val_accuracy']:.4f} after epoch {epoch['epoch']}"
+        return f"validation accuracy {self.best['val_accuracy']:.4f} after epoch {self.best['epoch']}"
 
 
-def rank(epoch: dict[str, Any], metric: str) -> tuple[float, float]:
+def rank(epoch: dict[str, Any], metric: str) -> Rank:
     """Lower is better."""
     accuracy, loss = -epoch["val_accuracy"], epoch["val_loss"]
     return (accuracy, loss) if metric == "val_accuracy" else (loss, accuracy)
 
 
 class Recorder:
-    """Follows the trials of one search. Tune calls it through `callback()`."""
+    """Follows the trials of one search.
 
-    def __init__(self, work: Stage, journal: Journal) -> None:
-        self._experiment = work.params.experiments[work.key]
-        self._metric = self._experiment.search.metric
+    Args:
+        work: the stage.
+        journal: what MLflow shall know; reopened if the search goes on after an interruption.
+        state: where times are kept.
+    """
+
+    def __init__(self, work: Stage, journal: Journal, state: SearchState) -> None:
+        section = work.params.experiments[work.key].search
+        self._metric, self._epochs = section.metric, section.epochs
         self._key, self._title = work.key, work.title
-        self._journal = journal
-        self._by_id: dict[str, Trial] = {}
+        self._journal, self._state = journal, state
+        self.trials: dict[int, Trial] = {}
         self._progress: Progress | None = None
-        self._run, self._tags = lineage.start_run(journal, work, "training")
-        section = self._experiment.search
-        journal.params(self._run, {name: value for name, value in section if name != "space"})
-        journal.params(self._run, {f"space.{name}": domain.text for name, domain in section.space.items()})
-
-    @property
-    def trials(self) -> list[Trial]:
-        """All trials by their index."""
-        return sorted(self._by_id.values(), key=lambda trial: trial.index)
-
-    @property
-    def best(self) -> Trial:
-        """The trial with the best epoch; the earlier trial wins a tie."""
-        complete = [trial for trial in self.trials if trial.epochs and trial.status in ("finished", "stopped")]
-        if not complete:
-            from pipelines.faults import Fault
-
-            raise Fault("no trial reached the end of an epoch with a finite loss; lower the learning rates")
-        return min(complete, key=lambda trial: (*rank(trial.best(self._metric), self._metric), trial.index))
+        self._best: Trial | None = None
+        self._leader: Trial | None = None  # of all, those still running among them
+        self._told = journal.history()
+        runs = {told.name: run for run, told in self._told.items()}
+        if work.name in runs:
+            self._run, self._tags = runs[work.name], lineage.run_tags(work)
+        else:
+            self._run, self._tags = lineage.start_run(journal, work, "training")
+            journal.params(self._run, {name: value for name, value in section if name != "space"})
+            journal.params(self._run, {f"space.{name}": domain.text for name, domain in section.space.items()})
+        self._runs = runs
+        self._steps = {run: told.step for run, told in self._told.items()}
+        self._times: dict[tuple[int, str], float] = {
+            (line["trial"], line["event"]): line["time"] for line in state.times
+        }
 
     def expect(self, trials: int) -> None:
         """Say how many trials there will be."""
-        self._progress = Progress(self._title, trials, "trials")
+        self._progress = Progress(self._title, trials * self._epochs, "epochs")
 
-    def callback(self) -> Any:
-        """The object that Tune calls."""
-        from pipelines.tune_callback import TuneCallback
+    def plan(self, cohort: dict[str, Any]) -> None:
+        """Enter the trials of a cohort into the book."""
+        for index, config in zip(cohort["trials"], cohort["configs"], strict=True):
+            self.trials.setdefault(index, Trial(index, dict(config)))
 
-        return TuneCallback(self)
+    def begin(self, cohort: dict[str, Any]) -> None:
+        """A cohort was placed on a worker, perhaps not for the first time."""
+        for index in cohort["trials"]:
+            trial = self.trials[index]
+            if trial.status != "planned":
+                continue
+            trial.status = "running"
+            name = f"trial-{index:04d}"
+            tags = {**self._tags, "stage": "trial", "trial": str(index), "cohort": cohort["name"]}
+            trial.run = self._runs.get(name) or self._journal.start(self._key, name, tags, parent=self._run)
+            if not (trial.run in self._told and self._told[trial.run].params):
+                self._journal.params(trial.run, trial.hyperparameters)
+            trial.started = self._time(index, "began")
 
-    def started(self, trial_id: str, index: int | None) -> None:
-        """A trial begins, or begins again after its worker died: then it starts from nothing."""
-        known = self._by_id.get(trial_id)
-        if known is not None:
-            known.epochs.clear()
+    def update(self, text: str) -> None:
+        """Take in what a cohort's record has that is new.
+
+        Raises:
+            Fault: epochs are missing in between, which only a program's mistake can bring about.
+        """
+        record = json.loads(text)
+        lanes = {int(index): lane for index, lane in record["lanes"].items()}
+        first = record["epoch"] - len(record["seconds"])
+        new = 0
+        for index, lane in lanes.items():
+            trial = self.trials[index]
+            known = len(trial.epochs)
+            if lane["epochs"] and known < first:
+                raise Fault(f"trial {index} reported epoch {first + 1} after epoch {known}")
+            for place, figures in enumerate(lane["epochs"]):
+                if first + place >= known:
+                    trial.add(figures, self._metric)
+                    if self._leader is None or self._order(trial) < self._order(self._leader):
+                        self._leader = trial
+                    self._tell(trial, record["seconds"][place] / len(lanes))
+                    new += 1
+            trial.hyperparameters |= lane["changes"]
+            trial.copied = [(epoch, source) for epoch, source in lane["copied"]]
+            if lane["status"] != "running":
+                self._end(trial, lane["status"])
+        self._show(new)
+
+    def _tell(self, trial: Trial, seconds: float) -> None:
+        """Tell the journal of the last epoch, unless it was told of it before an interruption."""
+        epoch = trial.epochs[-1]
+        if epoch["epoch"] > self._steps.get(trial.run, 0):
+            self._steps[trial.run] = epoch["epoch"]
+            metrics = {name: epoch[name] for name in METRICS} | {"seconds": seconds}
+            self._journal.metrics(trial.run, epoch["epoch"], metrics)
+
+    def restart(self, cohort: dict[str, Any]) -> None:
+        """The trials of a cohort begin anew, in other company and so with other rounding."""
+        for index in cohort["trials"]:
+            self.trials[index].epochs, self.trials[index].best = [], {}
+        self._leader = None
+
+    def give_up(self, cohort: dict[str, Any], reason: str) -> None:
+        """The trials of a cohort cannot be trained."""
+        for index in cohort["trials"]:
+            trial = self.trials[index]
+            trial.reason = reason
+            trial.epochs, trial.best = [], {}
+            self._end(trial, "failed")
+
+    def _end(self, trial: Trial, status: str) -> None:
+        if trial.status in OVER:
             return
-        index = len(self._by_id) if index is None else index
-        tags = {**self._tags, "stage": "trial", "trial": str(index)}
-        run = self._journal.start(self._key, f"trial-{index:04d}", tags, parent=self._run)
-        self._by_id[trial_id] = Trial(index, run, time.time())
+        trial.status = status
+        trial.ended = self._time(trial.index, "ended")
+        told = self._told.get(trial.run)
+        if told is None or told.ended in (None, "KILLED"):
+            self._journal.tags(trial.run, {"status": status} | ({"reason": trial.reason} if trial.reason else {}))
+            if trial.copied:
+                self._journal.tags(trial.run, {"copied": json.dumps(trial.copied)})
+            self._journal.end(trial.run, "FAILED" if status == "failed" else "FINISHED")
+        if status in COMPLETE and trial.best and (self._best is None or self._order(trial) < self._order(self._best)):
+            self._best = trial
+        self._show(self._epochs - len(trial.epochs))
 
-    def reported(self, trial_id: str, result: dict[str, Any]) -> None:
-        """A trial finished an epoch, or diverged in it."""
-        trial = self._by_id[trial_id]
-        if not trial.hyperparameters:
-            trial.hyperparameters = result["hyperparameters"]
-            self._journal.params(trial.run, trial.hyperparameters)
-        if result["diverged"]:
-            trial.status = "diverged"
-            return
-        trial.epochs.append({name: result[name] for name in ("epoch", *METRICS)})
-        if result["epoch"] == self._experiment.search.epochs:
-            trial.status = "finished"
-        if result["epoch"] > trial.told:  # a trial begun again reaches the same figures again
-            trial.told = result["epoch"]
-            metrics = {name: result[name] for name in (*METRICS, "seconds")}
-            self._journal.metrics(trial.run, result["epoch"], metrics)
+    def _show(self, epochs: int) -> None:
+        """Count epochs that were trained, or that need not be any more."""
+        if self._progress and epochs:
+            self._progress.step(f"best so far: {self._leader.summary()}" if self._leader else "", epochs)
 
-    def ended(self, trial_id: str, failure: str | None) -> None:
-        """A trial is over; a trial without a failure that did not come to its end was stopped by the scheduler."""
-        trial = self._by_id[trial_id]
-        trial.ended = time.time()
-        if failure is not None:
-            trial.status, trial.reason = "failed", failure
-        elif trial.status == "running":
-            trial.status = "stopped" if self._experiment.search.scheduler != "none" else "interrupted"
-        self._journal.tags(trial.run, {"status": trial.status})
-        self._journal.end(trial.run, "FAILED" if failure is not None else "FINISHED")
-        if self._progress:
-            complete = any(t.epochs and t.status in ("finished", "stopped") for t in self._by_id.values())
-            self._progress.step(f"best so far: {self.best.summary()}" if complete else "")
+    def _time(self, index: int, event: str) -> float:
+        """When the event happened for the first time."""
+        if (index, event) not in self._times:
+            self._times[index, event] = now = time.time()
+            self._state.note({"trial": index, "event": event, "time": now})
+        return self._times[index, event]
+
+    def _order(self, trial: Trial) -> tuple[Rank, int]:
+        return rank(trial.best, self._metric), trial.index
+
+    @property
+    def best(self) -> Trial:
+        """The trial with the best epoch; the earlier trial wins a tie.
+
+        Raises:
+            Fault: there is none.
+        """
+        if self._best is None:
+            raise Fault("no trial reached the end of an epoch with a finite loss; lower the learning rates")
+        return self._best
+
+    def reached(self, index: int) -> float | None:
+        """What a trial reached in the search's metric, lower is better; None if it did not come to an end."""
+        trial = self.trials[index]
+        return rank(trial.best, self._metric)[0] if trial.status in COMPLETE and trial.best else None
 
     def finish(self, folder: Path) -> None:
         """Write the tables and best.yaml, and close the parent run with the winner's figures."""
@@ -132,10 +210,14 @@ class Recorder:
         if self._progress:
             self._progress.close()
         best = self.best
-        epoch = best.best(self._metric)
-        write_tables(folder, self.trials, best, self._metric)
+        write_tables(folder, [self.trials[index] for index in sorted(self.trials)], best)
+        told = self._told.get(self._run)
+        if told is not None and told.ended == "FINISHED":
+            return
         self._journal.params(self._run, {f"best.{name}": value for name, value in best.hyperparameters.items()})
-        self._journal.metrics(self._run, epoch["epoch"], {f"best_{name}": epoch[name] for name in METRICS[:3]})
+        figures = {f"best_{name}": best.best[name] for name in METRICS[:3]}
+        if told is None or told.step < best.best["epoch"]:
+            self._journal.metrics(self._run, best.best["epoch"], figures)
         self._journal.tags(self._run, {"best.trial": str(best.index)})
         for name in ("best.yaml", "trials.parquet", "history.parquet", "timings.parquet"):
             self._journal.artifact(self._run, folder / name, name)

@@ -12,20 +12,20 @@ from pipelines.outs import write_atomically
 from pipelines.recorder import Trial
 
 
-def write_tables(folder: Path, trials: list[Trial], best: Trial, metric: str) -> None:
+def write_tables(folder: Path, trials: list[Trial], best: Trial) -> None:
     """Write trials.parquet, history.parquet, timings.parquet and best.yaml into `folder`."""
-    _write(folder / "trials.parquet", [_row(trial, metric) for trial in trials])
-    _write(folder / "history.parquet", [{"trial": t.index, **epoch} for t in trials for epoch in t.epochs])
+    _write(folder / "trials.parquet", [_row(trial) for trial in trials])
+    _write(folder / "history.parquet", [row for trial in trials for row in _history(trial)])
     timings = [
         {"trial": t.index, "started": t.started, "ended": t.ended, "seconds": t.ended - t.started} for t in trials
     ]
     _write(folder / "timings.parquet", timings)
-    epoch = best.best(metric)
     winner = {
         "trial": best.index,
-        "epoch": epoch["epoch"],
-        "val_accuracy": epoch["val_accuracy"],
-        "val_loss": epoch["val_loss"],
+        "epoch": best.best["epoch"],
+        "epochs": len(best.epochs),
+        "val_accuracy": best.best["val_accuracy"],
+        "val_loss": best.best["val_loss"],
         "hyperparameters": dict(sorted(best.hyperparameters.items())),
     }
     text = io.StringIO()
@@ -35,8 +35,8 @@ def write_tables(folder: Path, trials: list[Trial], best: Trial, metric: str) ->
     write_atomically(folder / "best.yaml", text.getvalue().encode())
 
 
-def _row(trial: Trial, metric: str) -> dict[str, Any]:
-    epoch = trial.best(metric) if trial.epochs else {"val_accuracy": None, "val_loss": None, "epoch": None}
+def _row(trial: Trial) -> dict[str, Any]:
+    epoch = trial.best or {"val_accuracy": None, "val_loss": None, "epoch": None}
     return {
         "trial": trial.index,
         **dict(sorted(trial.hyperparameters.items())),
@@ -46,6 +46,12 @@ def _row(trial: Trial, metric: str) -> dict[str, Any]:
         "epochs": len(trial.epochs),
         "status": trial.status,
     }
+
+
+def _history(trial: Trial) -> list[dict[str, Any]]:
+    """The trial's epochs; `copied_from` is the trial whose weights it took over after an epoch (PBT)."""
+    copied = dict(trial.copied)
+    return [{"trial": trial.index, **epoch, "copied_from": copied.get(epoch["epoch"])} for epoch in trial.epochs]
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -1,24 +1,26 @@
-"""The table of search algorithms: name -> how the trials come about. To add one: a function and a row."""
+"""The table of search algorithms: name -> how configurations come about. To add one: a function and a row."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Generator
+from itertools import pairwise
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipelines.nearest import known
 from pipelines.section import Section
 from pipelines.space import Space, grid_trials, random_trials
+
+SCHEDULERS = ("none", "halving", "hyperband", "asha", "median", "pbt")
 
 
 class SearchConfig(Section):
     """The section `experiments.<key>.search`."""
 
     algorithm: str = Field(
-        default="random",
-        description="`grid`, `random` (both deterministic) or `tpe` (depends on which trial ends first)",
+        default="random", description="`grid`, `random`, or `tpe`, which learns from generation to generation"
     )
     trials: int = Field(default=16, ge=1, le=10_000, description="configurations to try (a grid may have fewer)")
+    generation: int = Field(default=8, ge=1, le=10_000, description="`tpe`: trials that it proposes at a time")
     epochs: int = Field(default=10, ge=1, le=10_000, description="epochs of a trial that no scheduler stops")
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed of the configurations and of every trial")
     metric: Literal["val_accuracy", "val_loss"] = Field(
@@ -26,9 +28,19 @@ class SearchConfig(Section):
     )
     scheduler: str = Field(
         default="none",
-        description="stops bad trials early: `none`, `asha` or `median`; the two decide by arrival, so by timing",
+        description="lets bad trials of a cohort go: `none`, `halving`, `hyperband`, `asha`, `median`, `pbt`",
     )
-    grace_epochs: int = Field(default=2, ge=1, description="epochs that a scheduler grants every trial")
+    grace_epochs: int = Field(default=1, ge=1, description="epochs that every trial is granted: the first rung")
+    eta: int = Field(default=3, ge=2, le=100, description="one trial in `eta` goes on from a rung to the next")
+    rungs: tuple[int, ...] | None = Field(
+        default=None, description="`halving`, `asha`: epochs of the rungs; left out: grace_epochs * eta ^ n"
+    )
+    perturb_epochs: int = Field(default=2, ge=1, description="`pbt`: epochs from one exchange to the next")
+    K: Literal["auto"] | int = Field(default="auto", description="most trials (lanes) that a cohort trains as one")
+    engine: Literal["auto", "fused", "lone", "probe"] = Field(
+        default="auto", description="how a cohort is trained: stacked, one by one, by the rule, or timed once"
+    )
+    threads: int = Field(default=1, ge=1, le=256, description="CPU threads of a cohort; they decide float rounding")
     space: Space = Field(description="hyperparameter: {choice|uniform|loguniform|int|logint: …}; not empty")
 
     @field_validator("algorithm")
@@ -41,30 +53,61 @@ class SearchConfig(Section):
     def _known_scheduler(cls, name: str) -> str:
         return known(name, SCHEDULERS)
 
+    @field_validator("K")
+    @classmethod
+    def _lanes(cls, lanes: Literal["auto"] | int) -> Literal["auto"] | int:
+        if isinstance(lanes, int) and not 1 <= lanes <= 10_000:
+            raise ValueError("must be `auto` or from 1 to 10000")
+        return lanes
 
-@dataclass(frozen=True)
-class Searcher:
-    """What Tune is given: the whole list of configurations, or an algorithm that proposes them one by one."""
+    @model_validator(mode="after")
+    def _rungs_in_order(self) -> Self:
+        rungs = self.rungs
+        if rungs is None:
+            return self
+        if self.scheduler not in ("halving", "asha"):
+            raise ValueError(f"rungs are for the schedulers `halving` and `asha`, not for `{self.scheduler}`")
+        if not rungs or rungs[0] < 1 or any(one >= other for one, other in pairwise(rungs)):
+            raise ValueError("rungs must be ascending epochs, the first at least 1")
+        if rungs[-1] >= self.epochs:
+            raise ValueError(f"the last rung must come before epoch {self.epochs}, the last one")
+        return self
 
-    trials: Callable[[Space, int, int], list[dict[str, Any]]] | None = None
-    algorithm: Callable[[SearchConfig], Any] | None = None
+
+# Yields the configurations of one generation, and is sent what each reached (lower is better; None: it failed).
+Generations = Generator[list[dict[str, Any]], list[float | None], None]
 
 
-def _tpe(config: SearchConfig) -> Any:
-    """Tree-structured Parzen estimator (Bergstra et al., 2011) by Optuna."""
+def _grid(config: SearchConfig) -> Generations:
+    yield grid_trials(config.space, config.trials, config.seed)
+
+
+def _random(config: SearchConfig) -> Generations:
+    yield random_trials(config.space, config.trials, config.seed)
+
+
+def _tpe(config: SearchConfig) -> Generations:
+    """Tree-structured Parzen estimator (Bergstra et al., 2011) by Optuna, a generation at a time.
+
+    What it proposes depends on the seed and on results in the order of the trials, never on which ended first.
+    """
     import optuna
-    from ray.tune.search import ConcurrencyLimiter
-    from ray.tune.search.optuna import OptunaSearch
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    search = OptunaSearch(
-        {name: _distribution(domain) for name, domain in config.space.items()},
-        metric=config.metric,
-        mode="max" if config.metric == "val_accuracy" else "min",
-        sampler=optuna.samplers.TPESampler(seed=config.seed, n_startup_trials=min(10, max(2, config.trials // 3))),
+    sampler = optuna.samplers.TPESampler(
+        # A liar's worst guess for those that are still out keeps a generation's proposals apart.
+        seed=config.seed,
+        n_startup_trials=min(10, max(2, config.trials // 3)),
+        constant_liar=True,
     )
-    # Proposing all trials at once would make this a random search.
-    return ConcurrencyLimiter(search, max_concurrent=2)
+    study = optuna.create_study(sampler=sampler, direction="minimize")
+    space = {name: _distribution(domain) for name, domain in config.space.items()}
+    for first in range(0, config.trials, config.generation):
+        asked = [study.ask(space) for _ in range(min(config.generation, config.trials - first))]
+        reached = yield [dict(sorted(trial.params.items())) for trial in asked]
+        for trial, value in zip(asked, reached, strict=True):
+            # To the algorithm a trial that diverged is worse than any other.
+            study.tell(trial, 1e9 if value is None else value)
 
 
 def _distribution(domain: Any) -> Any:
@@ -78,31 +121,4 @@ def _distribution(domain: Any) -> Any:
     return FloatDistribution(low, high, log=domain.kind == "loguniform")
 
 
-SEARCHERS: dict[str, Searcher] = {
-    "grid": Searcher(trials=grid_trials),
-    "random": Searcher(trials=random_trials),
-    "tpe": Searcher(algorithm=_tpe),
-}
-
-
-def _asha(config: SearchConfig) -> Any:
-    """Asynchronous successive halving (Li et al., 2020)."""
-    from ray.tune.schedulers import ASHAScheduler
-
-    return ASHAScheduler(
-        time_attr="epoch", max_t=config.epochs, grace_period=min(config.grace_epochs, config.epochs), reduction_factor=3
-    )
-
-
-def _median(config: SearchConfig) -> Any:
-    """Median stopping rule (Golovin et al., 2017)."""
-    from ray.tune.schedulers import MedianStoppingRule
-
-    return MedianStoppingRule(time_attr="epoch", grace_period=config.grace_epochs, min_samples_required=3)
-
-
-SCHEDULERS: dict[str, Callable[[SearchConfig], Any]] = {
-    "none": lambda _: None,
-    "asha": _asha,
-    "median": _median,
-}
+SEARCHERS: dict[str, Callable[[SearchConfig], Generations]] = {"grid": _grid, "random": _random, "tpe": _tpe}

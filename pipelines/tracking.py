@@ -184,6 +184,9 @@ class Sender:
             self._client.create_model_version(name, source, run_id, tags=event["tags"])
         crown(name, event["tags"]["data.prepared"])
 
+    def _resume(self, event: dict[str, Any]) -> None:
+        self._client.update_run(self._ids[event["run"]], status="RUNNING")
+
     def _end(self, event: dict[str, Any]) -> None:
         run_id = self._ids[event["run"]]
         self._flush(run_id)

@@ -1,10 +1,12 @@
 """The seam between Tune and the recorder."""
 
-from pathlib import Path
+import json
 from typing import Any
 
 from ray.tune import Callback
+from ray.tune.stopper import Stopper
 
+from pipelines.cohort_queue import CohortQueue
 from pipelines.recorder import Recorder
 
 
@@ -19,27 +21,31 @@ class TuneCallback(Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial was placed on a worker."""
-        planned = trial.config.get("planned")
-        self._recorder.started(trial.trial_id, planned["index"] if planned else None)
+        """A cohort was placed on a worker."""
+        self._recorder.begin(json.loads(trial.config["cohort"]))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """A trial reported an epoch; the result without our keys that closes a trial is passed over."""
-        if "diverged" in result:
-            self._recorder.reported(trial.trial_id, result)
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial came to its end, or its scheduler's."""
-        self._recorder.ended(trial.trial_id, None)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial failed for good."""
-        reason = (trial.error_file and _last_line(Path(trial.error_file))) or "its worker died"
-        self._recorder.ended(trial.trial_id, reason)
+        """A cohort reported; the result without our keys that closes it is passed over."""
+        if "record" in result:
+            self._recorder.update(result["record"])
 
 
-def _last_line(path: Path) -> str:
-    lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+class StopAtFault(Stopper):
+    """Ends the search when a cohort met a fault that would meet every other one too."""
+
+    def __init__(self, queue: CohortQueue) -> None:
+        self._queue = queue
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No cohort is stopped for what it reports."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether all are to stop."""
+        return bool(self._queue.fault)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing that Tune could restore."""
+        return {}

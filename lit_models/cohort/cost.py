@@ -7,7 +7,7 @@ of one kernel: below a threshold overhead rules and fusing gains, above it fusin
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -108,3 +108,14 @@ def probe(lanes: Sequence[Lane], setting: Setting) -> EngineName:
         engine.run_epoch(1)
         seconds[name] = time.perf_counter() - began
     return min(seconds, key=lambda name: seconds[name])
+
+
+def obstacle(lanes: Sequence[Lane], setting: Setting) -> str:
+    """Try a step of two lanes, and say why they cannot be fused, or nothing if they can."""
+    few = replace(setting.data, x=setting.data.x[:2], y=setting.data.y[:2], val_x=setting.data.val_x[:2])
+    few = replace(few, val_y=setting.data.val_y[:2])
+    try:
+        FusedEngine(lanes, replace(setting, data=few)).run_epoch(0)
+    except (RuntimeError, ValueError, TypeError) as error:  # what torch.vmap and our own check refuse with
+        return str(error).splitlines()[0][:200]
+    return ""

@@ -90,6 +90,14 @@ class Record:
         """The trials that go on."""
         return [trial for trial, lane in self.lanes.items() if lane.status == "running"]
 
+    def since(self, epoch: int) -> str:
+        """As JSON, without the figures of the first `epoch` epochs."""
+        lanes = {
+            trial: LaneRecord(lane.status, lane.epochs[epoch:], lane.changes, lane.copied)
+            for trial, lane in self.lanes.items()
+        }
+        return Record(self.epoch, lanes, self.seconds[epoch:]).text()
+
     def text(self) -> str:
         """As JSON."""
         return json.dumps(asdict(self))

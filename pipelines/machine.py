@@ -1,0 +1,50 @@
+"""The section `machine`: what this machine may give to a search. It decides how fast results come, never which."""
+
+import os
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from pipelines.section import Section
+
+# What the system, Ray and MLflow need beside the cohorts.
+SPARE = 0.6
+
+
+class MachineConfig(Section):
+    """The section `machine`; no stage depends on it, so changing it reruns nothing."""
+
+    workers: Literal["auto"] | int = Field(default="auto", description="cohorts trained at a time; `auto`: the cores")
+    memory_gb: Literal["auto"] | float = Field(
+        default="auto", description="memory that one worker may take, GB; `auto`: its share of 60 % of the machine's"
+    )
+
+    @field_validator("workers")
+    @classmethod
+    def _some_workers(cls, workers: Literal["auto"] | int) -> Literal["auto"] | int:
+        if isinstance(workers, int) and not 1 <= workers <= 4096:
+            raise ValueError("must be `auto` or from 1 to 4096")
+        return workers
+
+    @field_validator("memory_gb")
+    @classmethod
+    def _some_memory(cls, memory: Literal["auto"] | float) -> Literal["auto"] | float:
+        if isinstance(memory, float | int) and not 0 < memory <= 1e6:
+            raise ValueError("must be `auto` or above 0")
+        return memory
+
+    def cohorts(self, threads: int) -> int:
+        """How many cohorts of so many threads are trained at a time."""
+        cores = os.cpu_count() or 1
+        return max(1, cores // threads) if self.workers == "auto" else self.workers
+
+    def memory(self) -> int:
+        """Bytes that one worker may take.
+
+        Its share of the whole memory, not of what happens to be free, and of the cores, not of the workers: a plan
+        must come out the same every time on one kind of machine.
+        """
+        if self.memory_gb != "auto":
+            return int(self.memory_gb * 1e9)
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return int(whole * SPARE) // (os.cpu_count() or 1)

@@ -1,0 +1,178 @@
+"""What a search must not lose when it is killed: its plan, its cohorts' checkpoints, its journal and its clock.
+
+It lies under the main checkout, outside every out, in a folder named by a fingerprint of all that decides the results:
+parameters, data, code. JSON lines and safetensors, no pickle; a lock keeps a second process out.
+
+    .fifty/search/<experiment>/<fingerprint>/
+      plan.jsonl    a line for each generation, and for each cohort that was split or given up
+      cohorts/      a checkpoint for each running cohort, the record of each finished one
+      running.json  where the journal of the search is that is under way
+      times.jsonl   when trials began and ended
+      lock
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from pipelines import lineage, outs, places
+from pipelines.faults import Fault
+from pipelines.planning import VERSION
+from pipelines.stage import Stage
+
+# Searches of one experiment with other parameters whose states are kept.
+KEPT = 8
+CODE = ("pipelines/planning.py", "pipelines/searchers.py", "pipelines/space.py")
+
+
+class SearchState:
+    """The state of one search; see `opened`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cohorts = folder / "cohorts"
+        self._plan = folder / "plan.jsonl"
+        self._times = folder / "times.jsonl"
+        self._running = folder / "running.json"
+        self.cohorts.mkdir(parents=True, exist_ok=True)
+        _repair(self._plan)
+        _repair(self._times)
+
+    @property
+    def plan(self) -> list[dict[str, Any]]:
+        """The lines of the plan."""
+        return _lines(self._plan)
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Record a part of the plan; it is on disk when the call returns."""
+        _append(self._plan, line)
+
+    @property
+    def times(self) -> list[dict[str, Any]]:
+        """When trials began and ended."""
+        return _lines(self._times)
+
+    def note(self, line: dict[str, Any]) -> None:
+        """Record when a trial began or ended."""
+        _append(self._times, line)
+
+    @property
+    def journal(self) -> Path | None:
+        """The folder of the journal of the search that is under way, if there is one."""
+        if not self._running.exists():
+            return None
+        return Path(json.loads(self._running.read_text())["journal"])
+
+    @journal.setter
+    def journal(self, folder: Path) -> None:
+        outs.write_atomically(self._running, json.dumps({"journal": str(folder)}).encode())
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield name and record (as JSON) of each finished cohort."""
+        for path in sorted(self.cohorts.glob("*.done.safetensors")):
+            yield {"name": path.name.removesuffix(".done.safetensors"), "text": header(path)["record"]}
+
+    def reached(self, name: str) -> int:
+        """How many epochs of a cohort are safe on disk."""
+        path = self.cohorts / f"{name}.safetensors"
+        return int(json.loads(header(path)["record"])["epoch"]) if path.exists() else 0
+
+    def drop_results(self) -> None:
+        """Forget everything but the plan: the next search of these parameters trains anew, by the same plan."""
+        # First of all: with this gone, the search counts as finished.
+        self._running.unlink(missing_ok=True)
+        shutil.rmtree(self.cohorts, ignore_errors=True)
+        self._times.unlink(missing_ok=True)
+        # A split was owed to what happened once.
+        generations = [line for line in self.plan if "generation" in line]
+        text = "".join(json.dumps(line) + "\n" for line in generations)
+        outs.write_atomically(self._plan, text.encode())
+
+
+@contextmanager
+def opened(work: Stage) -> Iterator[SearchState]:
+    """Lock and yield the state of this search.
+
+    Raises:
+        Fault: another process is at it.
+    """
+    folder = places.state("search", work.key, fingerprint(work))
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as lock:
+        _lock(lock, work)
+        os.utime(folder)
+        _prune(folder)
+        yield SearchState(folder)
+
+
+def _lock(file: IO[str], work: Stage) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise Fault(f"process {file.read().strip()} is at this very search; wait for it, or stop it") from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+
+
+def _prune(own: Path) -> None:
+    """Delete the oldest states of other parameters, if there are many; none that is in use."""
+    others = sorted((path for path in own.parent.iterdir() if path != own), key=lambda path: path.stat().st_mtime)
+    for folder in others[: max(0, len(others) - KEPT + 1)]:
+        with (folder / "lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def fingerprint(work: Stage) -> str:
+    """Hash all that decides the results of a search: parameters, data, code, and how plans are made."""
+    experiment = work.params.experiments[work.key]
+    digest = hashlib.sha256()
+    params = [
+        VERSION,
+        experiment.dataset,
+        experiment.family,
+        experiment.model,
+        experiment.search.model_dump(mode="json"),
+    ]
+    digest.update(json.dumps(params, sort_keys=True).encode())
+    for data in (places.prepared(experiment.dataset), places.augmented(experiment.dataset) / "train.safetensors"):
+        digest.update(lineage.dvc_hash(data).encode())
+    for file in [*sorted(Path("lit_models").rglob("*.py")), *map(Path, CODE)]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def header(path: Path) -> dict[str, str]:
+    """Read the metadata of a safetensors file: eight bytes say how long its JSON header is."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        metadata: dict[str, str] = json.loads(file.read(length))["__metadata__"]
+        return metadata
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _append(path: Path, line: dict[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _repair(path: Path) -> None:
+    """Cut off half a last line, which a killed process may have left."""
+    if path.exists() and not (content := path.read_bytes()).endswith(b"\n") and content:
+        os.truncate(path, content.rfind(b"\n") + 1)
