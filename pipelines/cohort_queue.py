@@ -28,12 +28,17 @@ class _Life:
 class CohortQueue(Searcher):
     """The cohorts of a search, generation by generation.
 
+    Attributes:
+        fault: why no cohort can be trained, if that is so.
+        empty: whether every cohort has been handed out and has ended.
+
     Args:
         generations: yields the cohorts of each generation that are not finished yet; asked for the next one when all
             of the last have ended.
         reached: returns how many epochs of a cohort are safe.
         split: told of a cohort that keeps dying; returns its parts.
         give_up: told of a cohort of one trial that keeps dying, and why.
+        say: tells the person at the terminal.
     """
 
     def __init__(
@@ -42,14 +47,17 @@ class CohortQueue(Searcher):
         reached: Callable[[str], int],
         split: Callable[[Cohort, str], list[Cohort]],
         give_up: Callable[[Cohort, str], None],
+        say: Callable[[str], None],
     ) -> None:
         super().__init__()
         self._generations = generations
         self._reached, self._split, self._give_up = reached, split, give_up
+        self._say = say
         self._waiting: list[Cohort] = []
         self._placed: dict[str, Cohort] = {}
         self._lives: dict[str, _Life] = {}
         self.fault = ""
+        self.empty = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its algorithm for a restore, which a search never does: it has a state of its own."""
@@ -64,6 +72,7 @@ class CohortQueue(Searcher):
                 return None
             following = next(self._generations, None)
             if following is None:
+                self.empty = True
                 return str(Searcher.FINISHED)
             self._waiting = list(following)
         self._placed[trial_id] = cohort = self._waiting.pop(0)
@@ -87,6 +96,7 @@ class CohortQueue(Searcher):
         life.deaths = life.deaths + 1 if epoch == life.epoch else 1
         life.epoch = epoch
         if life.deaths < DEATHS:
+            self._say(f"cohort {cohort['name']}: {reason}; it goes on from epoch {epoch}")
             self._waiting.insert(0, cohort)
         elif len(cohort["trials"]) > 1:
             self._waiting[:0] = self._split(cohort, reason)

@@ -204,6 +204,7 @@ def _train(work: Stage, state: "SearchState", recorder: "Recorder", generations:
     from pipelines.cohort_queue import CohortQueue, halves
     from pipelines.cohort_trial import run_trial
     from pipelines.local_ray import local_ray
+    from pipelines.ray_watch import start_again, watched
     from pipelines.tune_callback import StopAtFault, TuneCallback
 
     def split(cohort: "Cohort", reason: str) -> "list[Cohort]":
@@ -220,7 +221,7 @@ def _train(work: Stage, state: "SearchState", recorder: "Recorder", generations:
     config = work.params.experiments[work.key].search
     workers = work.params.machine.cohorts(config.threads)
     with local_ray(workers * config.threads) as folder:
-        queue = CohortQueue(generations, state.reached, split, give_up)
+        queue = CohortQueue(generations, state.reached, split, give_up, work.say)
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         share: dict[str, float] = {"cpu": config.threads, "gpu": 1 if resources.get("GPU") else 0}
         tuner = tune.Tuner(
@@ -239,7 +240,10 @@ def _train(work: Stage, state: "SearchState", recorder: "Recorder", generations:
                 verbose=0,
             ),
         )
-        tuner.fit()
+        with watched(work.title, folder):
+            tuner.fit()
+        if not queue.fault and not queue.empty:
+            start_again(work.title, "Ray Tune returned before all was done", folder)
     if queue.fault:
         raise Fault(f"training failed: {queue.fault}")
 
