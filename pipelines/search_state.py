@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from ruamel.yaml import YAML
+
 from pipelines import lineage, outs, places
 from pipelines.faults import Fault
 from pipelines.planning import VERSION
@@ -28,7 +30,6 @@ from pipelines.stage import Stage
 
 # Searches of one experiment with other parameters whose states are kept.
 KEPT = 8
-CODE = ("pipelines/planning.py", "pipelines/searchers.py", "pipelines/space.py")
 
 
 class SearchState:
@@ -148,9 +149,16 @@ def fingerprint(work: Stage) -> str:
     digest.update(json.dumps(params, sort_keys=True).encode())
     for data in (places.prepared(experiment.dataset), places.augmented(experiment.dataset) / "train.safetensors"):
         digest.update(lineage.dvc_hash(data).encode())
-    for file in [*sorted(Path("lit_models").rglob("*.py")), *map(Path, CODE)]:
+    for file in _code(experiment.family):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _code(family: str) -> list[Path]:
+    """The files that the stage depends on, as DVC knows them: another family may be edited meanwhile."""
+    deps = YAML(typ="safe").load(Path("dvc.yaml"))["stages"]["search"]["do"]["deps"]
+    files = [Path(dep.replace("${item.family}", family)) for dep in deps if dep.endswith(".py")]
+    return [*files, Path("pipelines/searchers.py")]
 
 
 def header(path: Path) -> dict[str, str]:

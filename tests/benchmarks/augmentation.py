@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
 from lit_models.augment import AugmentPolicy, augment_batch
+from lit_models.noise import EpochNoise, Noise
 
 BATCH = 256
 
@@ -61,9 +62,10 @@ def drain(batches: Iterator[Tensor]) -> float:
 def batched(x: Tensor, policy: AugmentPolicy, passes: int) -> Iterator[Tensor]:
     """Yield augmented batches, gathered by index as in training, over so many passes."""
     generator = torch.Generator().manual_seed(0)
-    for _ in range(passes):
+    for epoch in range(passes):
+        noise = EpochNoise(0, epoch)
         for index in torch.split(torch.randperm(len(x), generator=generator), BATCH):
-            yield augment_batch(x.index_select(0, index), 1.0, policy, generator)
+            yield augment_batch(x.index_select(0, index), 1.0, policy, Noise(noise.next()))
 
 
 def measure(shape: tuple[int, int, int], policy: AugmentPolicy, count: int, rounds: int) -> tuple[float, float]:

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from lit_models.augment import AugmentPolicy, augment_batch, cutmix, mix_batch, mixup
+from lit_models.augment import AugmentPolicy, augment_batch, cutmix, draw_mixing, mix_batch, mixup
 from lit_models.config import FamilyConfig
+from lit_models.mlp import LitMLP, MLPConfig
+from lit_models.noise import Noise
+from lit_models.spec import DataSpec
 
 STILL = AugmentPolicy(shift=0, rotate=0, scale=0, shear=0)
 ALL = AugmentPolicy(flip=True, erase=0.5, jitter=0.3)
@@ -21,19 +24,19 @@ def pictures(count: int = 16, channels: int = 3, height: int = 12, width: int = 
 
 def test_strength_nought_is_the_identity() -> None:
     x = pictures()
-    assert augment_batch(x, 0.0, ALL, generator()) is x
+    assert augment_batch(x, 0.0, ALL, Noise(0)) is x
 
 
 def test_still_policy_is_the_identity() -> None:
     x = pictures()
-    assert torch.equal(augment_batch(x, 2.0, STILL, generator()), x)
+    assert torch.equal(augment_batch(x, 2.0, STILL, Noise(0)), x)
 
 
-def test_deterministic_given_the_generator() -> None:
+def test_deterministic_given_the_key() -> None:
     x = pictures()
-    one = augment_batch(x, 1.0, ALL, generator(1))
-    assert torch.equal(one, augment_batch(x, 1.0, ALL, generator(1)))
-    assert not torch.equal(one, augment_batch(x, 1.0, ALL, generator(2)))
+    one = augment_batch(x, 1.0, ALL, Noise(1))
+    assert torch.equal(one, augment_batch(x, 1.0, ALL, Noise(1)))
+    assert not torch.equal(one, augment_batch(x, 1.0, ALL, Noise(2)))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,7 @@ def test_deterministic_given_the_generator() -> None:
 )
 def test_every_image_has_its_own_draw(policy: AugmentPolicy) -> None:
     x = pictures(1).expand(32, -1, -1, -1)
-    changed = augment_batch(x, 1.0, policy, generator())
+    changed = augment_batch(x, 1.0, policy, Noise(0))
     assert len(torch.unique(changed.flatten(1), dim=0)) == 32
     assert changed.shape == x.shape
     assert changed.min() >= 0
@@ -59,27 +62,27 @@ def test_every_image_has_its_own_draw(policy: AugmentPolicy) -> None:
 
 def test_stronger_changes_more() -> None:
     x = pictures(64)
-    sizes = [(augment_batch(x, strength, ALL, generator()) - x).abs().mean() for strength in (0.1, 0.5, 2.0)]
+    sizes = [(augment_batch(x, strength, ALL, Noise(0)) - x).abs().mean() for strength in (0.1, 0.5, 2.0)]
     assert sizes[0] < sizes[1] < sizes[2]
 
 
 def test_flip_mirrors_half_of_the_images() -> None:
     x = pictures(400)
     policy = AugmentPolicy(shift=0, rotate=0, scale=0, shear=0, flip=True)
-    flipped = augment_batch(x, 1.0, policy, generator())
+    flipped = augment_batch(x, 1.0, policy, Noise(0))
     mirrored = (flipped == x.flip(-1)).flatten(1).all(1)
     same = (flipped == x).flatten(1).all(1)
     assert (mirrored ^ same).all()
     assert 160 < mirrored.sum() < 240
     # The same when it rides along with the resampling.
-    ride = augment_batch(x, 1.0, AugmentPolicy(shift=0, rotate=1e-6, scale=0, shear=0, flip=True), generator())
+    ride = augment_batch(x, 1.0, AugmentPolicy(shift=0, rotate=1e-6, scale=0, shear=0, flip=True), Noise(0))
     torch.testing.assert_close(ride, flipped, atol=1e-4, rtol=0)
 
 
 def test_shift_moves_the_image_at_most_its_share() -> None:
     x = torch.zeros(200, 1, 20, 20)
     x[:, :, 10, 10] = 1.0
-    moved = augment_batch(x, 1.0, AugmentPolicy(shift=0.2, rotate=0, scale=0, shear=0), generator())
+    moved = augment_batch(x, 1.0, AugmentPolicy(shift=0.2, rotate=0, scale=0, shear=0), Noise(0))
     pixel = torch.arange(20.0)
     for axis in (2, 3):
         place = (moved.sum(dim=5 - axis).squeeze(1) * pixel).sum(1) / moved.sum(dim=(1, 2, 3))
@@ -90,7 +93,7 @@ def test_rotation_keeps_lengths_in_a_picture_that_is_no_square() -> None:
     """A point 8 pixels from the middle stays 8 pixels from it."""
     x = torch.zeros(100, 1, 21, 41)
     x[:, :, 10, 28] = 1.0
-    turned = augment_batch(x, 1.0, AugmentPolicy(shift=0, rotate=45, scale=0, shear=0), generator())
+    turned = augment_batch(x, 1.0, AugmentPolicy(shift=0, rotate=45, scale=0, shear=0), Noise(0))
     mass = turned.sum(dim=(1, 2, 3))
     rows = (turned.sum(dim=3).squeeze(1) * torch.arange(21.0)).sum(1) / mass - 10
     columns = (turned.sum(dim=2).squeeze(1) * torch.arange(41.0)).sum(1) / mass - 20
@@ -100,7 +103,7 @@ def test_rotation_keeps_lengths_in_a_picture_that_is_no_square() -> None:
 
 def test_erase_takes_a_box_from_its_share_of_the_images() -> None:
     x = torch.ones(1000, 1, 16, 16)
-    erased = augment_batch(x, 0.5, AugmentPolicy(shift=0, rotate=0, scale=0, shear=0, erase=0.6), generator())
+    erased = augment_batch(x, 0.5, AugmentPolicy(shift=0, rotate=0, scale=0, shear=0, erase=0.6), Noise(0))
     hit = (erased == 0).flatten(1).any(1)
     assert 0.25 < hit.float().mean() < 0.35
     for image in erased[hit][:, 0]:
@@ -153,12 +156,15 @@ def test_cutmix_box_has_its_area_away_from_the_border() -> None:
     assert mixed[0].mean().item() == pytest.approx(0.25, abs=0.01)
 
 
+def mixed(x: torch.Tensor, alpha_mixup: float, alpha_cutmix: float, rng: np.random.Generator) -> list[torch.Tensor]:
+    """Return images and targets of a batch, mixed as training does it."""
+    return list(mix_batch(x, one_hot(len(x)), draw_mixing(len(x), alpha_mixup, alpha_cutmix, rng, x)))
+
+
 @pytest.mark.parametrize(("alpha_mixup", "alpha_cutmix"), [(0.4, 0.0), (0.0, 1.0), (0.4, 1.0)])
 def test_mix_batch(alpha_mixup: float, alpha_cutmix: float) -> None:
-    x, targets = pictures(32), one_hot(32)
-    one = mix_batch(x, targets, alpha_mixup, alpha_cutmix, np.random.default_rng(0))
-    same = mix_batch(x, targets, alpha_mixup, alpha_cutmix, np.random.default_rng(0))
-    other = mix_batch(x, targets, alpha_mixup, alpha_cutmix, np.random.default_rng(1))
+    x = pictures(32)
+    one, same, other = (mixed(x, alpha_mixup, alpha_cutmix, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert torch.equal(one[0], same[0])
     assert torch.equal(one[1], same[1])
     assert not torch.equal(one[0], other[0])
@@ -168,15 +174,18 @@ def test_mix_batch(alpha_mixup: float, alpha_cutmix: float) -> None:
 
 
 def test_mix_batch_takes_both_when_both_are_on() -> None:
-    x, targets = torch.eye(8).view(8, 1, 2, 4), one_hot(8)
+    x = torch.eye(8).view(8, 1, 2, 4)
     rng = np.random.default_rng(0)
     # Only mixup makes values between the images' 0 and 1.
-    blended = [bool(((m := mix_batch(x, targets, 1.0, 1.0, rng)[0]) > 0).logical_and(m < 1).any()) for _ in range(40)]
+    blended = [bool(((m := mixed(x, 1.0, 1.0, rng)[0]) > 0).logical_and(m < 1).any()) for _ in range(40)]
     assert 8 < sum(blended) < 32
 
 
-def test_mix_batch_off_is_the_identity() -> None:
-    x, targets = pictures(4), one_hot(4)
-    same = mix_batch(x, targets, 0.0, 0.0, np.random.default_rng(0))
-    assert same[0] is x
-    assert same[1] is targets
+def test_mixing_off_is_the_identity(spec: DataSpec) -> None:
+    """No mixing at all; and where a neighbour mixes, a mixing that changes nothing."""
+    rng = np.random.default_rng(0)
+    assert LitMLP(MLPConfig(), spec).mixing(4, rng) is None
+    x = pictures(4)
+    same = mixed(x, 0.0, 0.0, rng)
+    assert torch.equal(same[0], x)
+    assert torch.equal(same[1], one_hot(4))

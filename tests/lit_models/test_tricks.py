@@ -1,5 +1,8 @@
 """What each trick of a network does, and what convolution is."""
 
+from collections.abc import Iterator
+from contextlib import nullcontext
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -8,15 +11,25 @@ from torch import Tensor, nn
 
 from lit_models import DataSpec
 from lit_models.cnn import CNNConfig, LitCNN
+from lit_models.layers import Dropout, StochasticDepth
 from lit_models.mlp import LitMLP, MLPConfig
-from lit_models.resnet import BasicBlock, LitResNet, ResNetConfig, StochasticDepth
+from lit_models.noise import Noise, drawing
+from lit_models.resnet import BasicBlock, LitResNet, ResNetConfig
 
 
+@pytest.fixture(params=[None, Noise(7)], ids=["torch's generator", "noise"])
+def source(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where layers draw from: torch's global generator, or a step's noise."""
+    torch.manual_seed(0)
+    with nullcontext() if request.param is None else drawing(request.param):
+        yield
+
+
+@pytest.mark.usefixtures("source")
 def test_dropout_drops_in_training_and_keeps_the_expectation(spec: DataSpec) -> None:
     model = LitMLP(MLPConfig(dropout=0.4), spec)
-    layer = next(module for module in model.modules() if isinstance(module, nn.Dropout))
+    layer = next(module for module in model.modules() if isinstance(module, Dropout))
     x = torch.ones(200_000)
-    torch.manual_seed(0)
     dropped = layer(x)
     assert (dropped == 0).float().mean().item() == pytest.approx(0.4, abs=0.01)
     assert dropped.mean().item() == pytest.approx(1, abs=0.01)
@@ -42,10 +55,10 @@ def test_label_smoothing_is_its_formula(spec: DataSpec) -> None:
     torch.testing.assert_close(model.sample_losses(logits, F.one_hot(y, 10).float()), expected)
 
 
+@pytest.mark.usefixtures("source")
 def test_stochastic_depth_keeps_the_expectation_sample_by_sample() -> None:
     layer = StochasticDepth(0.3)
     x = torch.rand(20_000, 2, 2, 2) + 0.5
-    torch.manual_seed(0)
     y = layer(x)
     dropped = (y == 0).flatten(1)
     assert torch.equal(dropped.all(1), dropped.any(1)), "a sample's branch goes as a whole"
@@ -56,7 +69,7 @@ def test_stochastic_depth_keeps_the_expectation_sample_by_sample() -> None:
 
 def test_stochastic_depth_grows_linearly(spec: DataSpec) -> None:
     model = LitResNet(ResNetConfig(stages=2, blocks=2, stochastic_depth=0.4), spec)
-    drops = [1 - module.keep for module in model.modules() if isinstance(module, StochasticDepth)]
+    drops = [module.p for module in model.modules() if isinstance(module, StochasticDepth)]
     assert drops == pytest.approx([0.1, 0.2, 0.3, 0.4])
 
 

@@ -24,7 +24,9 @@ LAYERS = {
 LAYERS["infra"] += ("pipelines",)
 FENCES = {
     "mlflow": {"pipelines/tracking.py"},
-    "ray": {f"pipelines/{name}.py" for name in ("search", "searchers", "trial", "tune_callback", "local_ray")},
+    "ray": {
+        f"pipelines/{name}.py" for name in ("search", "cohort_trial", "cohort_queue", "tune_callback", "local_ray")
+    },
 }
 NOWHERE = ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "yaml")
 CLOUD = ("boto3", "botocore", "google", "googleapiclient")
@@ -32,7 +34,8 @@ CLOUD = ("boto3", "botocore", "google", "googleapiclient")
 # What decides nothing in an out, so that no stage depends on it: tables and schema; and plumbing, which carries
 # results, tells people and MLflow about them, or says where they lie.
 SCHEMA = {
-    f"pipelines/{name}.py" for name in ("params", "section", "explain", "nearest", "yaml_source", "family_faults")
+    f"pipelines/{name}.py"
+    for name in ("params", "section", "explain", "nearest", "yaml_source", "family_faults", "machine")
 }
 TABLES = {"lit_models/__init__.py", "pipelines/datasets/__init__.py", "pipelines/searchers.py"}
 PLUMBING = {
@@ -52,6 +55,9 @@ PLUMBING = {
         "lineage",
         "progress",
         "local_ray",
+        "ray_watch",
+        "search_state",
+        "cohort_queue",
     )
 }
 # What a kind of dataset needs to read raw bytes, which `fetch` does not do.

@@ -1,52 +1,146 @@
-"""The book of a search: a trial that begins again is told to MLflow once."""
+"""The book of a search: each epoch told once, whatever was interrupted, and ties that never depend on time."""
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from pipelines import journal, lineage
+from pipelines import journal
+from pipelines.faults import Fault
 from pipelines.journal import Journal
-from pipelines.params import load
 from pipelines.recorder import Recorder
+from pipelines.search_state import SearchState
 from pipelines.stage import Stage
+from tests.pipelines.cohorts import cohort, record, stage_at
+
+
+@dataclass
+class Desk:
+    """A recorder at work, and what it takes to begin another where it was killed."""
+
+    work: Stage
+    state: SearchState
+    records: Journal
+    recorder: Recorder
+
+    def lines(self, kind: str) -> list[dict[str, object]]:
+        events = [json.loads(line) for line in (self.records.folder / journal.NAME).read_text().splitlines()]
+        return [event for event in events if event["event"] == kind]
+
+    def again(self) -> Recorder:
+        """The process is killed and another goes on."""
+        self.records._file.close()
+        self.records = Journal.reopen(self.records.folder)
+        self.recorder = Recorder(self.work, self.records, SearchState(self.state.folder))
+        return self.recorder
 
 
 @pytest.fixture
-def book(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Recorder, Journal]]:
-    """The recorder of a search of 16 trials by 8 epochs, on data that need not be there."""
-    monkeypatch.setattr(lineage, "tags", lambda *_: {"data.prepared": "a hash"})
-    (folder / "params.yaml").write_text((root / "params.yaml").read_text())
-    with Journal("search@digits-mlp") as records:
-        yield Recorder(Stage("search", "digits-mlp", load()), records), records
+def desk(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    work = stage_at(folder, root, monkeypatch)
+    state = SearchState(folder / "state")
+    records = Journal("search@digits-mlp", resumable=state.folder)
+    desk = Desk(work, state, records, Recorder(work, records, state))
+    yield desk
+    desk.records._file.close()
 
 
-def epoch(number: int) -> dict[str, Any]:
-    figures = {"train_loss": 1.0 / number, "val_loss": 1.0 / number, "val_accuracy": 0.5, "lr": 0.1, "seconds": 0.1}
-    return {"epoch": number, "diverged": False, "hyperparameters": {"lr": 0.1}, **figures}
+def begin(recorder: Recorder) -> None:
+    recorder.plan(cohort(0))
+    recorder.begin(cohort(0))
 
 
-def test_a_trial_begun_again_tells_each_epoch_once(book: tuple[Recorder, Journal]) -> None:
-    recorder, records = book
-    recorder.started("a", 0)
-    for number in (1, 2, 3):
-        recorder.reported("a", epoch(number))
-    recorder.started("a", 0)  # its worker died, and Tune begins it anew
-    for number in range(1, 9):
-        recorder.reported("a", epoch(number))
-    recorder.ended("a", None)
-    lines = [json.loads(line) for line in (records.folder / journal.NAME).read_text().splitlines()]
-    assert [line["step"] for line in lines if line["event"] == "metrics"] == list(range(1, 9))
-    (trial,) = recorder.trials
-    assert [row["epoch"] for row in trial.epochs] == list(range(1, 9))
-    assert trial.status == "finished"
+def test_a_report_that_comes_twice_counts_once(desk: Desk) -> None:
+    begin(desk.recorder)
+    desk.recorder.update(record(2, {0: ("running", [0.5, 0.6]), 1: ("running", [0.4, 0.7])}))
+    begin(desk.recorder)  # its worker died; the next reports everything from the checkpoint
+    desk.recorder.update(record(2, {0: ("running", [0.5, 0.6]), 1: ("running", [0.4, 0.7])}))
+    desk.recorder.update(record(3, {0: ("finished", [0.6]), 1: ("diverged", [])}, since=2))
+    assert [len(trial.epochs) for trial in desk.recorder.trials.values()] == [3, 2]
+    assert [trial.status for trial in desk.recorder.trials.values()] == ["finished", "diverged"]
+    assert len(desk.lines("metrics")) == 5
+    assert desk.recorder.best.index == 0
+    assert desk.recorder.best.best["epoch"] == 2, "the earlier epoch wins a tie"
+    assert desk.recorder.reached(0) == -0.6
+    assert desk.recorder.reached(1) is None, "a trial that diverged reached nothing"
 
 
-def test_a_trial_that_ends_early_without_a_scheduler_counts_as_interrupted(book: tuple[Recorder, Journal]) -> None:
-    recorder, _ = book
-    recorder.started("a", 0)
-    recorder.reported("a", epoch(1))
-    recorder.ended("a", None)
-    assert recorder.trials[0].status == "interrupted"
+def test_missing_epochs_are_a_fault(desk: Desk) -> None:
+    begin(desk.recorder)
+    with pytest.raises(Fault, match="reported epoch 3 after epoch 0"):
+        desk.recorder.update(record(3, {0: ("running", [0.5])}, since=2))
+
+
+def test_a_search_that_goes_on_tells_each_run_and_each_epoch_once(desk: Desk) -> None:
+    begin(desk.recorder)
+    desk.recorder.update(record(2, {0: ("running", [0.5, 0.6]), 1: ("stopped", [0.4])}))
+    started = {index: trial.started for index, trial in desk.recorder.trials.items()}
+    recorder = desk.again()
+    begin(recorder)
+    recorder.update(record(3, {0: ("finished", [0.5, 0.6, 0.8]), 1: ("stopped", [0.4])}))
+    assert len(desk.lines("start")) == 3
+    assert len(desk.lines("params")) == 4, "two of the search, one of each trial"
+    assert sorted((event["run"], event["step"]) for event in desk.lines("metrics")) == sorted(
+        [(recorder.trials[0].run, 1), (recorder.trials[0].run, 2), (recorder.trials[0].run, 3)]
+        + [(recorder.trials[1].run, 1)]
+    )
+    assert [event["run"] for event in desk.lines("end")] == [recorder.trials[1].run, recorder.trials[0].run]
+    assert {index: trial.started for index, trial in recorder.trials.items()} == started
+
+
+def test_the_parent_run_ends_once_too(desk: Desk, tmp_path: Path) -> None:
+    begin(desk.recorder)
+    text = record(1, {0: ("finished", [0.5]), 1: ("finished", [0.5])})
+    desk.recorder.update(text)
+    desk.recorder.finish(tmp_path)
+    before = (tmp_path / "trials.parquet").read_bytes()
+    ended = len(desk.lines("end"))
+    recorder = desk.again()
+    begin(recorder)
+    recorder.update(text)
+    recorder.finish(tmp_path)
+    assert (tmp_path / "trials.parquet").read_bytes() == before
+    assert len(desk.lines("end")) == ended == 3
+    assert recorder.best.index == 0, "the earlier trial wins a tie"
+
+
+def test_trials_that_are_given_up_are_recorded_with_the_reason(desk: Desk, tmp_path: Path) -> None:
+    begin(desk.recorder)
+    desk.recorder.update(record(1, {0: ("finished", [0.5]), 1: ("running", [0.9])}))
+    desk.recorder.give_up(cohort(1, 1), "its worker died")
+    assert desk.recorder.trials[1].status == "failed"
+    assert desk.lines("end")[-1]["status"] == "FAILED"
+    desk.recorder.finish(tmp_path)
+    rows = pq.read_table(tmp_path / "trials.parquet").to_pylist()
+    assert [(row["status"], row["val_accuracy"]) for row in rows] == [("finished", 0.5), ("failed", None)]
+
+
+def test_what_pbt_changed_is_in_the_tables(desk: Desk, tmp_path: Path) -> None:
+    begin(desk.recorder)
+    taken = {"changes": {"lr": 0.7}, "copied": [[1, 0]]}
+    desk.recorder.update(record(2, {0: ("finished", [0.5, 0.6]), 1: ("finished", [0.1, 0.7])}, lane1=taken))
+    desk.recorder.finish(tmp_path)
+    assert [row["lr"] for row in pq.read_table(tmp_path / "trials.parquet").to_pylist()] == [0.1, 0.7]
+    history = pq.read_table(tmp_path / "history.parquet").to_pylist()
+    assert [row["copied_from"] for row in history] == [None, None, 0, None]
+
+
+def test_no_complete_trial_is_one_sentence(desk: Desk) -> None:
+    begin(desk.recorder)
+    desk.recorder.update(record(1, {0: ("diverged", []), 1: ("diverged", [])}))
+    with pytest.raises(Fault, match="lower the learning rates"):
+        desk.recorder.best  # noqa: B018
+
+
+def test_ten_thousand_trials_cost_little_each(desk: Desk) -> None:
+    """Nothing is found anew after every trial; the benchmark has the figures, this only that it ends."""
+    recorder = desk.recorder
+    for first in range(0, 10_000, 100):
+        part = cohort(first, 100)
+        recorder.plan(part)
+        recorder.begin(part)
+        recorder.update(record(1, {n: ("finished", [n / 1e5]) for n in part["trials"]}))
+    assert recorder.best.index == 9_999

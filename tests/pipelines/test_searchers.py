@@ -1,30 +1,40 @@
-"""The tables of algorithms and schedulers: each row is valid in params.yaml and builds what Ray Tune takes."""
+"""The tables of algorithms and schedulers: each row is valid in params.yaml; proposals depend on seeds and results."""
 
+import json
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from pipelines.searchers import SCHEDULERS, SEARCHERS, SearchConfig
 from pipelines.space import Domain, grid_trials, random_trials
 
 SPACE = {"lr": Domain(loguniform=(1e-4, 1e-1)), "width": Domain(int=(4, 8)), "deep": Domain(logint=(1, 64))}
 SPACE |= {"dropout": Domain(uniform=(0.0, 0.5)), "optimizer": Domain(choice=("adam", "sgd"))}
+GRID = {"lr": Domain(choice=(0.1, 0.01)), "width": Domain(choice=(4, 8))}
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:Argument ``constant_liar`` is an experimental feature")
 
 
 def config(**values: Any) -> SearchConfig:
-    return SearchConfig(space=SPACE, **values)
+    return SearchConfig(**{"space": SPACE, **values})
+
+
+def run(section: SearchConfig, reach: Any = lambda drawn: drawn["dropout"]) -> list[list[dict[str, Any]]]:
+    """Every generation of a search in which `reach` says what a trial reaches."""
+    algorithm = SEARCHERS[section.algorithm](section)
+    generations = [next(algorithm)]
+    while True:
+        try:
+            generations.append(algorithm.send([reach(drawn) for drawn in generations[-1]]))
+        except StopIteration:
+            return generations
 
 
 @pytest.mark.parametrize("name", SEARCHERS)
 def test_each_algorithm_of_the_table_is_a_valid_value(name: str) -> None:
     assert config(algorithm=name).algorithm == name
-    described = SearchConfig.model_fields["algorithm"].description or ""
-    assert f"`{name}`" in described
+    assert f"`{name}`" in (SearchConfig.model_fields["algorithm"].description or "")
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
@@ -33,69 +43,65 @@ def test_each_scheduler_of_the_table_is_a_valid_value(name: str) -> None:
     assert f"`{name}`" in (SearchConfig.model_fields["scheduler"].description or "")
 
 
+def test_grid_and_random_propose_everything_at_once() -> None:
+    assert run(config(trials=5)) == [random_trials(SPACE, 5, 0)]
+    (grid,) = run(config(algorithm="grid", trials=5, space=GRID), reach=lambda _: None)
+    assert grid == grid_trials(GRID, 5, 0)
+
+
 @pytest.mark.parametrize("name", SEARCHERS)
-def test_an_algorithm_plans_all_trials_or_proposes_them(name: str) -> None:
-    searcher = SEARCHERS[name]
-    assert (searcher.trials is None) != (searcher.algorithm is None)
-
-
-def test_the_deterministic_algorithms_are_those_of_space() -> None:
-    assert SEARCHERS["random"].trials is random_trials
-    assert SEARCHERS["grid"].trials is grid_trials
-
-
-@pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
-def test_tpe_proposes_within_the_space_and_by_its_seed(metric: str) -> None:
-    def propose(seed: int) -> list[dict[str, Any]]:
-        build = SEARCHERS["tpe"].algorithm
-        assert build is not None
-        search = build(config(algorithm="tpe", trials=6, seed=seed, metric=metric))
-        drawn = []
-        for number in range(6):
-            values = search.suggest(f"t{number}")
-            drawn.append(dict(values))
-            search.on_trial_complete(f"t{number}", {metric: values["dropout"], "training_iteration": 1})
-        return drawn
-
-    drawn = propose(0)
-    assert drawn == propose(0)
-    assert drawn != propose(1)
+def test_proposals_are_within_the_space_and_go_through_json(name: str) -> None:
+    space = GRID if name == "grid" else SPACE
+    drawn = [d for g in run(config(algorithm=name, trials=7, generation=3, space=space), lambda _: 0.5) for d in g]
+    assert len(drawn) == (4 if name == "grid" else 7)
+    assert json.loads(json.dumps(drawn)) == drawn
     for values in drawn:
-        assert set(values) == set(SPACE)
-        assert 1e-4 <= values["lr"] <= 1e-1
-        assert isinstance(values["width"], int)
-        assert 4 <= values["width"] <= 8
-        assert 1 <= values["deep"] <= 64
-        assert values["optimizer"] in ("adam", "sgd")
+        assert list(values) == sorted(space)
+        for key, domain in space.items():
+            low, high = min(domain.probes), max(domain.probes)  # type: ignore[type-var]
+            assert values[key] in domain.probes if domain.choice else low <= values[key] <= high
+            assert domain.kind not in ("int", "logint") or isinstance(values[key], int)
 
 
-def test_tpe_waits_for_results_instead_of_proposing_everything() -> None:
-    build = SEARCHERS["tpe"].algorithm
-    assert build is not None
-    search = build(config(algorithm="tpe"))
-    assert isinstance(search.suggest("a"), dict)
-    assert isinstance(search.suggest("b"), dict)
-    assert search.suggest("c") is None
+def test_tpe_depends_on_its_seed_and_on_results_alone() -> None:
+    section = config(algorithm="tpe", trials=12, generation=4)
+    generations = run(section)
+    assert [len(generation) for generation in generations] == [4, 4, 4]
+    assert run(section) == generations
+    assert run(config(algorithm="tpe", trials=12, generation=4, seed=1))[0] != generations[0]
+    other = run(section, reach=lambda drawn: -drawn["dropout"])
+    assert other[0] == generations[0]
+    assert other[2] != generations[2]
 
 
-@pytest.mark.parametrize("algorithm", SEARCHERS)
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
-@pytest.mark.parametrize("epochs", [1, 5])
-def test_every_pair_makes_a_tune_config(algorithm: str, scheduler: str, epochs: int) -> None:
-    from ray import tune
+def test_tpe_learns() -> None:
+    """It comes nearer to the best learning rate than its first, random generation."""
 
-    section = config(algorithm=algorithm, scheduler=scheduler, epochs=epochs, grace_epochs=3)
-    build = SEARCHERS[algorithm].algorithm
-    built = SCHEDULERS[scheduler](section)
-    made = tune.TuneConfig(
-        metric="val_accuracy", mode="max", search_alg=build(section) if build else None, scheduler=built
-    )
-    assert (made.scheduler is None) == (scheduler == "none")
-    if built is not None:
-        assert built.set_search_properties("val_accuracy", "max")
+    def reach(drawn: dict[str, Any]) -> float | None:
+        return None if drawn["lr"] > 0.05 else abs(drawn["lr"] - 0.01)
+
+    generations = run(config(algorithm="tpe", trials=60, generation=10), reach)
+    first, last = ([reach(d) or 1.0 for d in g] for g in (generations[0], generations[-1]))
+    assert sorted(last)[5] < sorted(first)[5]
 
 
-def test_asha_counts_epochs_and_grants_no_more_grace_than_there_are() -> None:
-    asha = SCHEDULERS["asha"](config(scheduler="asha", epochs=2, grace_epochs=9))
-    assert asha._time_attr == "epoch"
-    assert asha._max_t == 2
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"K": 0}, "from 1 to 10000"),
+        ({"K": "many"}, "K"),
+        ({"engine": "fast"}, "engine"),
+        ({"eta": 1}, "eta"),
+        ({"rungs": (1, 3)}, "`halving` and `asha`"),
+        ({"scheduler": "halving", "rungs": (3, 1)}, "ascending"),
+        ({"scheduler": "halving", "rungs": ()}, "ascending"),
+        ({"scheduler": "asha", "rungs": (0, 1)}, "at least 1"),
+        ({"scheduler": "halving", "epochs": 9, "rungs": (1, 9)}, "before epoch 9"),
+        ({"generation": 0}, "generation"),
+        ({"threads": 0}, "threads"),
+        ({"perturb_epochs": 0}, "perturb_epochs"),
+    ],
+)
+def test_refuses_what_makes_no_sense(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        config(**values)

@@ -1,0 +1,141 @@
+"""Which trials share a cohort: by architecture, never by the number of workers, the same every time."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pipelines.machine import MachineConfig
+from pipelines.planning import Order, Planned, plan, planner
+from pipelines.searchers import SearchConfig
+from pipelines.space import Domain, random_trials
+
+SPACE = {"lr": Domain(loguniform=(1e-3, 1e-2)), "dropout": Domain(uniform=(0.0, 0.3))}
+CARD = '{"shape": [1, 8, 8], "classes": ["a", "b", "c"], "mean": [0.3], "std": [0.4], "scale": 255.0}'
+GIGABYTE = 10**9
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for folder in ("prepared", "augmented"):
+        (tmp_path / folder).mkdir()
+        for part in ("train", "val"):
+            y = torch.arange(12) % 3
+            save_file(
+                {"x": torch.zeros(12, 1, 8, 8, dtype=torch.uint8), "y": y}, tmp_path / folder / f"{part}.safetensors"
+            )
+    (tmp_path / "prepared" / "card.json").write_text(CARD)
+    return tmp_path
+
+
+def order(data: Path, trials: int = 16, memory: int = GIGABYTE, family: str = "mlp", **values: Any) -> Order:
+    space = values.pop("space", SPACE)
+    model = values.pop("model", {"hidden": 8})
+    search = SearchConfig(space=space, trials=trials, **values)
+    configs = [{**model, **drawn} for drawn in random_trials(space, trials, 0)]
+    bounds = {"lr": (1e-3, 1e-2, True), "dropout": (0.0, 0.3, False)}
+    folders = (str(data / "prepared"), str(data / "augmented"))
+    return Order(family, configs, 0, search.model_dump(mode="json"), bounds, *folders, memory, trials)
+
+
+def sizes(planned: Planned) -> list[int]:
+    return [len(cohort["trials"]) for cohort in planned.cohorts]
+
+
+def test_every_trial_is_in_one_cohort_and_the_plan_is_always_the_same(data: Path) -> None:
+    planned = plan(order(data))
+    assert sorted(n for cohort in planned.cohorts for n in cohort["trials"]) == list(range(16))
+    assert sizes(planned) == [8, 8], "two workers find work, whether there are two or not"
+    assert {cohort["engine"] for cohort in planned.cohorts} == {"fused"}
+    assert len({seed for cohort in planned.cohorts for seed in cohort["seeds"]}) == 16
+    assert planned == plan(order(data))
+    assert planned.notes == []
+
+
+def test_a_large_group_is_cut_at_the_most_lanes(data: Path) -> None:
+    assert sizes(plan(order(data, trials=128))) == [32] * 4
+    assert sizes(plan(order(data, trials=10, K=4))) == [3, 3, 4]
+
+
+def test_a_hyperparameter_that_changes_shapes_makes_another_signature(data: Path) -> None:
+    space = {**SPACE, "hidden": Domain(choice=(8, 16))}
+    planned = plan(order(data, space=space, model={}))
+    for cohort in planned.cohorts:
+        assert len({config["hidden"] for config in cohort["configs"]}) == 1
+    assert Counter(n for c in planned.cohorts for n in c["trials"]) == Counter(range(16))
+
+
+def test_a_space_of_single_architectures_says_so_and_runs_lone(data: Path) -> None:
+    planned = plan(order(data, trials=6, space={"hidden": Domain(int=(1, 500))}, model={}))
+    assert {cohort["engine"] for cohort in planned.cohorts} == {"lone"}
+    assert planned.notes == ["6 trials are trained one by one: every one of these has an architecture of its own"]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"engine": "lone"}, "search.engine says so"),
+        ({"K": 1}, "search.K is 1"),
+        ({"model": {"hidden": 1024, "depth": 3}}, "MFLOP a kernel"),
+    ],
+)
+def test_the_reason_for_the_lone_engine_is_one_sentence(data: Path, values: dict[str, Any], says: str) -> None:
+    planned = plan(order(data, **values))
+    assert {cohort["engine"] for cohort in planned.cohorts} == {"lone"}
+    assert len(planned.notes) == 1
+    assert says in planned.notes[0]
+
+
+def test_a_probe_answers_one_or_the_other(data: Path) -> None:
+    (engine,) = {cohort["engine"] for cohort in plan(order(data, engine="probe")).cohorts}
+    assert engine in ("fused", "lone")
+
+
+def test_too_little_memory_is_one_sentence_with_figures(data: Path) -> None:
+    planned = plan(order(data, memory=10_000))
+    assert planned.cohorts == []
+    assert "needs about" in planned.fault
+    assert "a worker may take 1e-05 GB" in planned.fault
+
+
+def test_memory_limits_the_lanes(data: Path) -> None:
+    few = plan(order(data, trials=64, memory=1_000_000))
+    assert max(sizes(few)) < 32
+    assert {cohort["engine"] for cohort in few.cohorts} == {"fused"}
+
+
+def test_hyperband_gives_each_bracket_cohorts_and_rungs_of_its_own(data: Path) -> None:
+    planned = plan(order(data, trials=40, scheduler="hyperband", epochs=9))
+    rungs = {tuple(cohort["rule"]["rungs"]) for cohort in planned.cohorts}
+    assert {(1, 3), (3,), ()} == rungs
+    assert sum(sizes(planned)) == 40
+
+
+@pytest.mark.parametrize("scheduler", ["halving", "asha", "median", "pbt", "none"])
+def test_each_scheduler_becomes_a_rule(data: Path, scheduler: str) -> None:
+    planned = plan(order(data, scheduler=scheduler, epochs=9, model={"hidden": 1024, "depth": 3}))
+    (name,) = {cohort["rule"]["name"] for cohort in planned.cohorts}
+    assert name == scheduler
+    rule = planned.cohorts[0]["rule"]
+    assert rule["rungs"] == ((1, 3) if scheduler in ("halving", "asha") else ())
+    assert bool(rule["space"]) == (scheduler == "pbt")
+    # A rule that compares lanes needs some to compare, though the lone engine alone would take fewer.
+    assert max(sizes(planned)) == (4 if scheduler == "none" else 8)
+
+
+def test_plans_in_a_process_of_its_own(data: Path) -> None:
+    with planner() as process:
+        assert process.submit(order(data)).result() == plan(order(data))
+
+
+def test_the_machine_section_has_its_limits() -> None:
+    assert MachineConfig(workers=3).cohorts(threads=1) == 3
+    assert MachineConfig().cohorts(threads=10_000) == 1
+    assert MachineConfig(memory_gb=1.5).memory() == 1_500_000_000
+    assert MachineConfig().memory() > 10**8
+    for wrong in ({"workers": 0}, {"workers": 1.5}, {"memory_gb": 0.0}, {"memory_gb": -1.0}):
+        with pytest.raises(ValueError, match="workers|memory_gb"):
+            MachineConfig(**wrong)

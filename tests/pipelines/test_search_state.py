@@ -1,0 +1,105 @@
+"""What survives a kill: the plan, the records, the lock; and what is forgotten when a search has finished."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from lit_models.cohort import checkpoint
+from lit_models.cohort.record import Record
+from pipelines import search_state
+from pipelines.faults import Fault
+from pipelines.search_state import SearchState, fingerprint, opened
+from pipelines.stage import Stage
+from pipelines.winner import save_winner
+from tests.pipelines.cohorts import cohort, stage_at
+
+
+@pytest.fixture
+def work(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return stage_at(folder, root, monkeypatch)
+
+
+def done(state: SearchState, name: str, trial: int) -> None:
+    path = state.cohorts / f"{name}.done.safetensors"
+    checkpoint.write(path, Record.new([trial, trial + 1]), {f"{trial}.network.0.weight": torch.ones(2, 3)})
+
+
+def test_half_a_line_of_a_killed_process_is_cut_off(tmp_path: Path) -> None:
+    state = SearchState(tmp_path)
+    state.add({"generation": 0, "cohorts": [cohort(0)]})
+    with (tmp_path / "plan.jsonl").open("a") as file:
+        file.write('{"generation": 1, "coh')
+    again = SearchState(tmp_path)
+    assert again.plan == [{"generation": 0, "cohorts": [cohort(0)]}]
+    again.add({"split": "c00000"})
+    assert len(again.plan) == 2
+
+
+def test_records_are_read_without_torch(tmp_path: Path) -> None:
+    state = SearchState(tmp_path)
+    done(state, "c00000", 0)
+    checkpoint.write(state.cohorts / "c00002.safetensors", Record(5, {}), {})
+    assert [record["name"] for record in state.records()] == ["c00000"]
+    assert json.loads(next(state.records())["text"])["epoch"] == 0
+    assert (state.reached("c00002"), state.reached("c00004")) == (5, 0)
+
+
+def test_a_finished_search_keeps_its_plan_alone(tmp_path: Path) -> None:
+    state = SearchState(tmp_path)
+    state.add({"generation": 0, "cohorts": [cohort(0)]})
+    state.add({"split": "c00000", "parts": []})
+    state.note({"trial": 0, "event": "began", "time": 1.0})
+    state.journal = tmp_path / "journal"
+    done(state, "c00000", 0)
+    state.drop_results()
+    again = SearchState(tmp_path)
+    assert again.plan == [{"generation": 0, "cohorts": [cohort(0)]}], "a split was owed to what happened once"
+    assert (again.journal, again.times, list(again.records())) == (None, [], [])
+
+
+def test_a_second_process_is_turned_away(work: Stage) -> None:
+    with opened(work), pytest.raises(Fault, match=f"process {os.getpid()} is at this very search"), opened(work):
+        pass
+    with opened(work):
+        pass
+
+
+def test_old_states_go_and_those_in_use_stay(work: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_state, "KEPT", 2)
+    with opened(work) as state:
+        home = state.folder.parent
+        for number in range(4):
+            (home / f"old{number}").mkdir()
+            os.utime(home / f"old{number}", (number, number))
+    with opened(work):
+        pass
+    assert {path.name for path in home.iterdir()} == {state.folder.name, "old3"}
+
+
+def test_the_fingerprint_depends_on_parameters_data_and_code(
+    work: Stage, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = fingerprint(work)
+    assert fingerprint(work) == first
+    assert fingerprint(Stage("search", "digits-cnn", work.params)) != first
+    monkeypatch.setattr(search_state.lineage, "dvc_hash", lambda *_: "other data")
+    assert fingerprint(work) != first
+    monkeypatch.undo()
+    assert "lit_models/mlp.py" in map(str, search_state._code("mlp"))
+    assert "lit_models/cnn.py" not in map(str, search_state._code("mlp")), "another family may be edited meanwhile"
+
+
+def test_the_winner_s_weights_are_picked_out(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    state = SearchState(tmp_path)
+    done(state, "c00000", 0)
+    target = tmp_path / "winner.safetensors"
+    assert save_winner(state.cohorts, 0, target)
+    assert torch.equal(load_file(target)["network.0.weight"], torch.ones(2, 3))
+    assert not save_winner(state.cohorts, 1, tmp_path / "none"), "its cohort kept another's weights"
+    assert not save_winner(state.cohorts, 7, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
