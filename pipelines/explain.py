@@ -9,14 +9,31 @@ from pydantic import BaseModel, ValidationError
 
 from pipelines.nearest import hint
 
+KINDS: dict[Any, str] = {"int": "a whole number", "float": "a number"}
+
 
 def explain(error: ValidationError, model: type[BaseModel], data: Any, prefix: str = "") -> list[str]:
     """Return the lines, in the order of the file's sections; `prefix` stands before every key path."""
     lines = []
-    for fault in error.errors():
-        path = prefix + ".".join(str(part) for part in fault["loc"])
-        lines.append(f"{path.rstrip('.') or 'params.yaml'}: {_what(dict(fault), model)}")
+    faults = error.errors()
+    # Of a value that may be a word or a number, pydantic tells what it lacks to be the one, and the other.
+    either = {fault["loc"][:-1]: str(fault["loc"][-1]) for fault in faults if _is_word(fault["loc"])}
+    for fault in faults:
+        place = fault["loc"]
+        if place[:-1] in either:
+            if _is_word(place):
+                continue
+            place = place[:-1]
+            what = f"should be `{either[place][9:-2]}` or {KINDS[fault['loc'][-1]]}, but it is {_shown(fault['input'])}"
+        else:
+            what = _what(dict(fault), model)
+        path = prefix + ".".join(str(part) for part in place)
+        lines.append(f"{path.rstrip('.') or 'params.yaml'}: {what}")
     return list(dict.fromkeys(lines))
+
+
+def _is_word(place: tuple[Any, ...]) -> bool:
+    return bool(place) and str(place[-1]).startswith("literal['")
 
 
 def _what(fault: dict[str, Any], model: type[BaseModel]) -> str:

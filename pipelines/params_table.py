@@ -48,6 +48,7 @@ def _sections() -> Iterator[tuple[str, str]]:
     yield "`experiments.<key>.train`", table(_section(ExperimentParams, "train"))
     yield "`experiments.<key>.evaluate`", table(_section(ExperimentParams, "evaluate"))
     yield "`report`", table(_section(Params, "report"))
+    yield "`machine`, on which no stage depends", table(_section(Params, "machine"))
 
 
 def _section(model: type[BaseModel], name: str) -> type[BaseModel]:

@@ -84,6 +84,23 @@ class SearchState:
         path = self.cohorts / f"{name}.safetensors"
         return int(json.loads(header(path)["record"])["epoch"]) if path.exists() else 0
 
+    def save_weights(self, trial: int, target: Path) -> None:
+        """Write the state_dict that `trial` ended with as safetensors; an empty one if no cohort kept it.
+
+        A cohort keeps the weights of the best of its trials that ran to the end.
+        """
+        from safetensors import safe_open
+        from safetensors.numpy import save_file
+
+        weights: dict[str, Any] = {}
+        for path in self.cohorts.glob("*.done.safetensors"):
+            if str(trial) in json.loads(header(path)["record"])["lanes"]:
+                with safe_open(path, framework="numpy") as file:
+                    kept = [name for name in file.keys() if name.startswith(f"{trial}.")]  # noqa: SIM118
+                    weights |= {name.removeprefix(f"{trial}."): file.get_tensor(name) for name in kept}
+        target.touch()  # with the permissions of other files, which safetensors does not give
+        save_file(weights, target)
+
     def drop_results(self) -> None:
         """Forget everything but the plan: the next search of these parameters trains anew, by the same plan."""
         # First of all: with this gone, the search counts as finished.

@@ -8,9 +8,9 @@ Killed at any moment and started again, it goes on from its last epoch and ends 
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines import lineage, outs, places, stage
 from pipelines.section import Section
@@ -29,10 +29,20 @@ class TrainConfig(Section):
         default="train",
         description="`train` stops early on val; `train+val` trains on both for the winner's best number of epochs",
     )
+    start: Literal["scratch", "winner", "reuse"] = Field(
+        default="scratch",
+        description="`scratch` begins anew, `winner` with the weights its trial ended with, `reuse` keeps just those",
+    )
     epochs: int = Field(default=30, ge=1, le=100_000, description="most epochs of `train`")
     patience: int = Field(default=10, ge=1, description="epochs without a lower validation loss before `train` stops")
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed of weights, batches, dropout and augmentation")
     threads: int = Field(default=1, ge=1, le=256, description="CPU threads; they decide float rounding")
+
+    @model_validator(mode="after")
+    def _nothing_to_add(self) -> Self:
+        if self.start == "reuse" and self.fit_on != "train":
+            raise ValueError("start: reuse trains nothing, so fit_on must be train")
+        return self
 
 
 def train(work: Stage) -> None:
@@ -81,6 +91,7 @@ def _fit(work: Stage, best: dict[str, Any], state: Path, journal: "Journal", run
     from lit_models.spec import load_spec
     from pipelines.faults import Fault
     from pipelines.progress import Progress
+    from pipelines.winner import as_trained, take_weights
 
     experiment = work.params.experiments[work.key]
     config = experiment.train
@@ -90,6 +101,14 @@ def _fit(work: Stage, best: dict[str, Any], state: Path, journal: "Journal", run
     prepared, augmented = places.prepared(experiment.dataset), places.augmented(experiment.dataset)
     data = PreparedData(prepared, augmented, hyperparameters, config.seed, config.fit_on)
     model = family(hyperparameters, load_spec(prepared), seed=config.seed)
+    search = places.results(work.key) / "search"
+    if config.start != "scratch":
+        take_weights(model, search)
+    if config.start == "reuse":
+        outcome = as_trained(search, best["trial"])
+        for result in outcome.history:
+            journal.metrics(run, result.epoch, _metrics(result))
+        return model.eval(), outcome
     alone = config.fit_on == "train"
     epochs = config.epochs if alone else best["epoch"]
     progress = Progress(work.title, epochs, "epochs")

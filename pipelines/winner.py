@@ -1,30 +1,39 @@
-"""The weights that a search's winner ended with, picked out of its cohort's file without torch."""
+"""What the train stage may take over from the search: the weights that the winner ended with, and its epochs."""
 
-import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipelines.search_state import header
+from pipelines.faults import Fault
+
+if TYPE_CHECKING:
+    from lit_models.base import LitModel
+    from lit_models.fit import FitResult
 
 
-def save_winner(cohorts: Path, trial: int, target: Path) -> bool:
-    """Write the state_dict of `trial` as safetensors; False if no cohort kept it.
+def take_weights(model: "LitModel", search: Path) -> None:
+    """Load the winner's weights into a model.
 
-    A cohort keeps the weights of the best of its trials that ran to the end.
+    Raises:
+        Fault: the search kept none.
     """
-    for path in cohorts.glob("*.done.safetensors"):
-        prefix = f"{trial}."
-        if str(trial) in json.loads(header(path)["record"])["lanes"]:
-            return _extract(path, prefix, target)
-    return False
+    from safetensors.torch import load_file
+
+    weights = load_file(search / "winner.safetensors")
+    if not weights:
+        raise Fault(
+            "the search has no weights of its winner, which was stopped early or changed on the way; "
+            "set train.start: scratch"
+        )
+    model.load_state_dict(weights)
 
 
-def _extract(path: Path, prefix: str, target: Path) -> bool:
-    from safetensors import safe_open
-    from safetensors.numpy import save_file
+def as_trained(search: Path, trial: int) -> "FitResult":
+    """The winner's own epochs, as if they were those of a training."""
+    import pyarrow.parquet as pq
 
-    with safe_open(path, framework="numpy") as file:
-        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
-        if names:
-            target.touch()  # with the permissions of other files, which safetensors does not give
-            save_file({name.removeprefix(prefix): file.get_tensor(name) for name in names}, target)
-    return bool(names)
+    from lit_models.fit import EpochResult, FitResult
+
+    names = ("epoch", "train_loss", "val_loss", "val_accuracy", "lr")
+    rows = pq.read_table(search / "history.parquet", filters=[("trial", "==", trial)]).to_pylist()
+    history = [EpochResult(**{name: row[name] for name in names}, seconds=0.0) for row in rows]
+    return FitResult(history, len(history), "finished")

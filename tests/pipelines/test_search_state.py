@@ -13,7 +13,6 @@ from pipelines import search_state
 from pipelines.faults import Fault
 from pipelines.search_state import SearchState, fingerprint, opened
 from pipelines.stage import Stage
-from pipelines.winner import save_winner
 from tests.pipelines.cohorts import cohort, stage_at
 
 
@@ -98,8 +97,8 @@ def test_the_winner_s_weights_are_picked_out(tmp_path: Path) -> None:
     state = SearchState(tmp_path)
     done(state, "c00000", 0)
     target = tmp_path / "winner.safetensors"
-    assert save_winner(state.cohorts, 0, target)
+    state.save_weights(0, target)
     assert torch.equal(load_file(target)["network.0.weight"], torch.ones(2, 3))
-    assert not save_winner(state.cohorts, 1, tmp_path / "none"), "its cohort kept another's weights"
-    assert not save_winner(state.cohorts, 7, tmp_path / "none")
-    assert not (tmp_path / "none").exists()
+    for trial in (1, 7):  # its cohort kept another's weights; no cohort had it
+        state.save_weights(trial, target)
+        assert load_file(target) == {}
