@@ -5,6 +5,9 @@ Runs in a process of its own, for it needs torch, and the search's own process w
 
 import json
 import math
+import os
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -54,7 +57,7 @@ class Planned:
 @contextmanager
 def planner() -> Iterator["Planner"]:
     """Yield what plans in a process of its own; the process ends with the block, and with this process."""
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_begin) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)) as pool:
         yield Planner(pool)
 
 
@@ -69,18 +72,36 @@ class Planner:
         return self._pool.submit(plan, order)
 
 
-def _begin() -> None:
+def _begin(parent: int) -> None:
     import signal
 
     from pipelines import startup
 
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    # A pool's process waits for work for ever, even if the process that would bring it was killed.
+    threading.Thread(target=watch, daemon=True).start()
     # Ctrl-C reaches the whole process group; the search's own process decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     startup.collect_seldom()
 
 
+class _Unreadable(Exception):
+    """The data are not what they should be."""
+
+
 def plan(order: Order) -> Planned:
     """Group the trials into cohorts."""
+    try:
+        return _plan(order)
+    except _Unreadable as error:
+        return Planned([], [], f"the data cannot be read: {error}")
+
+
+def _plan(order: Order) -> Planned:
     import torch
 
     from lit_models import FAMILIES
@@ -191,7 +212,10 @@ class _Cohorts:
         from lit_models.cohort.engine import Setting
 
         device = torch.device(self.device)
-        self._data = self._data or CohortData.read(Path(self.order.prepared), Path(self.order.augmented)).to(device)
+        try:
+            self._data = self._data or CohortData.read(Path(self.order.prepared), Path(self.order.augmented)).to(device)
+        except Exception as error:  # whatever the file formats' libraries raise
+            raise _Unreadable(str(error)) from None
         return Setting(self._family, self._data, self.search["epochs"], device)
 
     def _most(self, engine: str, cost: Any) -> int:

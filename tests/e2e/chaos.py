@@ -28,7 +28,7 @@ def configure(checkout: Checkout, trials: int, epochs: int) -> None:
     """Make the search one that takes some seconds: fused cohorts, rungs, and two workers."""
     space = "space: {lr: {loguniform: [0.001, 0.1]}, dropout: {uniform: [0.0, 0.3]}}}"
     checkout.edit(
-        SEARCH, f"search: {{trials: {trials}, epochs: {epochs}, K: 4, scheduler: halving, rungs: [9], {space}"
+        SEARCH, f"search: {{trials: {trials}, epochs: {epochs}, K: 4, scheduler: halving, rungs: [{epochs // 3}], {space}"
     )
 
 
@@ -70,7 +70,7 @@ def disturb(checkout: Checkout, kills: int, seed: int) -> list[str]:
         try:
             dead = False
             while not dead and len(story) < kills:
-                seconds = rng.uniform(1, 14)
+                seconds = rng.uniform(4, 12)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(seconds)
                 if process.poll() is not None:
@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.chaos", description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--trials", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fifty-chaos-") as folder:

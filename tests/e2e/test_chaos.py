@@ -6,7 +6,7 @@ from tests.e2e.chaos import configure, disturb, doubled, tables
 from tests.e2e.conftest import Checkout
 
 pytestmark = pytest.mark.slow
-TRIALS, EPOCHS, KILLS = 16, 40, 3
+TRIALS, EPOCHS, KILLS = 16, 600, 3
 
 
 def test_killed_at_random_moments_it_ends_in_the_same_tables(checkout: Checkout) -> None:

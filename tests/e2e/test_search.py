@@ -69,6 +69,6 @@ def test_what_no_trial_could_do_fails_the_search_and_says_why(checkout: Checkout
     data.write_bytes(data.read_bytes()[:100])
     before = (checkout.root / "results" / "digits-mlp" / "search" / "best.yaml").read_bytes()
     output = checkout.stage("search", "digits-mlp", code=1)
-    assert "training failed: " in output
+    assert "search@digits-mlp: the data cannot be read: " in output
     assert "Traceback" not in output
     assert (checkout.root / "results" / "digits-mlp" / "search" / "best.yaml").read_bytes() == before
