@@ -1,6 +1,6 @@
 # Finds uv, or installs it from PyPI privately into this checkout; everything else is `uv run …`.
 .DEFAULT_GOAL := help
-.PHONY: help setup params repro test check ui bench
+.PHONY: help setup params repro test test-matrix test-chaos check ui bench
 
 # Some containers forbid Python to keep its bytecode; then every process compiles every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -12,7 +12,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --no-sync
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready  ## set up .venv in this checkout, nothing else
 
@@ -34,6 +34,12 @@ repro: params  ## from raw data to evaluated, registered models: dvc repro
 
 test: params  ## the whole test suite, with coverage
 	@$(RUN) pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+test-matrix: params  ## fused equals lone for every optimizer, family and trick
+	@$(RUN) pytest -n 2 --dist worksteal -m matrix tests/lit_models
+
+test-chaos: params  ## a search of 64 trials is killed 20 times and must end as if nothing had been
+	@$(RUN) python -m tests.e2e.chaos --kills 20 --trials 64 --epochs 2000
 
 check: params  ## ruff and mypy
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy

@@ -39,6 +39,9 @@ class FusedEngine:
         self._rows = sorted(lanes, key=lambda lane: (order.index(lane.config.optimizer), lane.trial))
         self._active = {lane.trial for lane in lanes}
         models = [build(setting, lane) for lane in self._rows]
+        first = self._rows[0]
+        other = first.config.model_copy(update={name: getattr(first.config, name) / 2 + 1e-3 for name in varying})
+        self._values = LaneValues(models, build(setting, replace(first, config=other)) if varying else None)
         self._template = LaneLosses(models[0])
         self._names = [name for name, _ in models[0].network.named_parameters()]
         self._shapes = [parameter.shape for parameter in models[0].network.parameters()]
@@ -49,9 +52,6 @@ class FusedEngine:
             for name, _ in models[0].network.named_buffers()
         }
         self._samplers = [sampler(setting, lane) for lane in self._rows]
-        first = self._rows[0]
-        other = first.config.model_copy(update={name: getattr(first.config, name) / 2 + 1e-3 for name in varying})
-        self._values = LaneValues(models, build(setting, replace(first, config=other)) if varying else None)
 
     @property
     def lanes(self) -> list[Lane]:

@@ -3,6 +3,7 @@
 It trains what cannot be fused, what would be slower fused, and it is what the fused engine is proved against.
 """
 
+import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -88,7 +89,9 @@ class LoneEngine:
         to, of = self._configure(target, config), self._trainees[source]
         to.model.load_state_dict(of.model.state_dict())
         groups = to.optimizer.state_dict()["param_groups"]
-        to.optimizer.load_state_dict({"state": of.optimizer.state_dict()["state"], "param_groups": groups})
+        # Deeply: an optimizer takes up the very tensors that it is given.
+        moments = copy.deepcopy(of.optimizer.state_dict()["state"])
+        to.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
     def _configure(self, trial: int, config: FamilyConfig) -> _Trainee:
         old = self._trainees[trial]

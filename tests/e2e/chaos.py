@@ -28,7 +28,8 @@ def configure(checkout: Checkout, trials: int, epochs: int) -> None:
     """Make the search one that takes some seconds: fused cohorts, rungs, and two workers."""
     space = "space: {lr: {loguniform: [0.001, 0.1]}, dropout: {uniform: [0.0, 0.3]}}}"
     checkout.edit(
-        SEARCH, f"search: {{trials: {trials}, epochs: {epochs}, K: 4, scheduler: halving, rungs: [{epochs // 3}], {space}"
+        SEARCH,
+        f"search: {{trials: {trials}, epochs: {epochs}, K: 4, scheduler: halving, rungs: [{epochs // 3}], {space}",
     )
 
 

@@ -137,5 +137,5 @@ def test_the_machine_section_has_its_limits() -> None:
     assert MachineConfig(memory_gb=1.5).memory() == 1_500_000_000
     assert MachineConfig().memory() > 10**8
     for wrong in ({"workers": 0}, {"workers": 1.5}, {"memory_gb": 0.0}, {"memory_gb": -1.0}):
-        with pytest.raises(ValueError, match="workers|memory_gb"):
+        with pytest.raises(ValueError, match=r"workers|memory_gb"):
             MachineConfig(**wrong)

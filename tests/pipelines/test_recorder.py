@@ -84,8 +84,12 @@ def test_a_search_that_goes_on_tells_each_run_and_each_epoch_once(desk: Desk) ->
     assert len(desk.lines("start")) == 3
     assert len(desk.lines("params")) == 4, "two of the search, one of each trial"
     assert sorted((event["run"], event["step"]) for event in desk.lines("metrics")) == sorted(
-        [(recorder.trials[0].run, 1), (recorder.trials[0].run, 2), (recorder.trials[0].run, 3)]
-        + [(recorder.trials[1].run, 1)]
+        [
+            (recorder.trials[0].run, 1),
+            (recorder.trials[0].run, 2),
+            (recorder.trials[0].run, 3),
+            (recorder.trials[1].run, 1),
+        ]
     )
     assert [event["run"] for event in desk.lines("end")] == [recorder.trials[1].run, recorder.trials[0].run]
     assert {index: trial.started for index, trial in recorder.trials.items()} == started

@@ -1,0 +1,117 @@
+"""A cohort that is interrupted at any checkpoint ends in the same record and the same weights."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lit_models import FAMILIES
+from lit_models.cohort import checkpoint, run
+from lit_models.cohort.record import CohortSpec, Record
+from lit_models.cohort.rules import RuleSpec
+from tests.lit_models.cohorts import SMALL, data
+
+SPACE = {"lr": (1e-4, 1.0, True), "dropout": (0.0, 0.5, False)}
+RULES = {
+    "none": {},
+    "halving": {"rungs": (1, 3)},
+    "asha": {"rungs": (1, 3)},
+    "median": {"grace": 2},
+    "pbt": {"interval": 2, "space": SPACE},
+}
+
+
+def spec(engine: str, rule: str = "none", **values: Any) -> CohortSpec:
+    kind = FAMILIES["mlp"].Config
+    own = {"batch_size": 8, **SMALL["mlp"], **values}
+    configs = tuple(kind(**{**own, "lr": 0.002 * (n + 1), "dropout": 0.05 * n}).model_dump() for n in range(7))
+    rules = RuleSpec(name=rule, epochs=6, **RULES[rule])
+    return CohortSpec("c", tuple(range(7)), configs, tuple(range(7)), engine, 1, rules, "val_loss")  # type: ignore[arg-type]
+
+
+class Killed(Exception):
+    """Stands for kill -9: whatever is not on disk is gone."""
+
+
+def train(what: CohortSpec, folder: Path, die_at: int = -1) -> Record:
+    calls = 0
+
+    def on_checkpoint(record: Record) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == die_at:
+            raise Killed
+
+    return run.run_cohort(what, FAMILIES["mlp"], data(), folder, on_checkpoint)
+
+
+def facts(record: Record, folder: Path) -> tuple[Any, Any]:
+    _, weights = checkpoint.read(folder / "c.done.safetensors") or (None, {})
+    return {**asdict(record), "seconds": 0}, {name: value.tolist() for name, value in weights.items()}
+
+
+@pytest.mark.parametrize("engine", ["fused", "lone"])
+@pytest.mark.parametrize("rule", RULES)
+def test_interrupted_at_any_checkpoint_it_ends_the_same(
+    engine: str, rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
+    what = spec(engine, rule)
+    whole = facts(train(what, tmp_path / "whole"), tmp_path / "whole")
+    statuses = {lane["status"] for lane in whole[0]["lanes"].values()}
+    assert ("stopped" in statuses) == (rule in ("halving", "asha")) or rule == "median"
+    assert any(lane["copied"] for lane in whole[0]["lanes"].values()) == (rule == "pbt")
+    for place in range(1, 8):
+        folder = tmp_path / str(place)
+        with pytest.raises(Killed):
+            train(what, folder, die_at=place)
+        assert facts(train(what, folder), folder) == whole
+
+
+def test_a_finished_cohort_is_not_trained_again(tmp_path: Path) -> None:
+    first = train(spec("fused"), tmp_path)
+    before = (tmp_path / "c.done.safetensors").stat().st_mtime_ns
+    assert asdict(train(spec("fused"), tmp_path)) == asdict(first)
+    assert (tmp_path / "c.done.safetensors").stat().st_mtime_ns == before
+    assert not (tmp_path / "c.safetensors").exists()
+
+
+@pytest.mark.parametrize("engine", ["fused", "lone"])
+def test_divergence_is_recorded_and_ends_only_that_lane(engine: str, tmp_path: Path) -> None:
+    configs = [dict(config) for config in spec(engine).configs]
+    configs[2] |= {"lr": 10.0, "optimizer": "momentum"}
+    what = CohortSpec.of({**asdict(spec(engine)), "configs": configs, "explosion": 50.0})
+    record = train(what, tmp_path)
+    assert record.lanes[2].status == "diverged"
+    assert len(record.lanes[2].epochs) < 6
+    assert {lane.status for trial, lane in record.lanes.items() if trial != 2} == {"finished"}
+
+
+def test_plans_and_records_go_through_json(tmp_path: Path) -> None:
+    import json
+
+    what = spec("fused", "pbt")
+    assert CohortSpec.of(json.loads(json.dumps(asdict(what)))) == what
+    record = train(what, tmp_path)
+    assert Record.parse(record.text()) == record
+    late = Record.parse(record.since(4))
+    assert (late.epoch, len(late.seconds)) == (6, 2)
+    assert late.lanes[0].epochs == record.lanes[0].epochs[4:]
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.safetensors"
+    checkpoint.write(path, Record.new([0]), {"w": torch.ones(2)})
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.write(path, Record(9, {}), {"w": torch.zeros(2)})
+    found = checkpoint.read(path)
+    assert found is not None
+    assert found[0].epoch == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["c.safetensors"]
