@@ -31,7 +31,7 @@ def draw(search: Path, plan: Path, target: Path) -> None:
         y += 1.5
     for rung in cohorts[0]["rule"]["rungs"]:
         axes.axvline(rung + 0.5, color="grey", linestyle=":")
-        axes.text(rung + 0.5, -1.2, f"rung {rung}", ha="center", va="bottom", color="grey")
+        axes.text(rung + 0.5, -1.2, f"rung {rung}", ha="center", va="bottom", color="grey", backgroundcolor="white")
     axes.set_yticks([place for place, _ in ticks], [f"cohort {name}" for _, name in ticks])
     axes.set_xticks(range(1, int(history.epoch.max()) + 1))
     axes.set_xlabel("epoch")
