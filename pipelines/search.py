@@ -65,7 +65,7 @@ def _journal(work: Stage, state: "SearchState") -> "Journal":
             return Journal.reopen(state.journal)
         except FileNotFoundError:
             pass  # deleted by hand; its runs are told anew
-    journal = Journal(work.title, resumable=state.folder)
+    journal = Journal(work.title, resumable=state.running)
     state.journal = journal.folder
     return journal
 

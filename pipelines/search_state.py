@@ -40,7 +40,7 @@ class SearchState:
         self.cohorts = folder / "cohorts"
         self._plan = folder / "plan.jsonl"
         self._times = folder / "times.jsonl"
-        self._running = folder / "running.json"
+        self.running = folder / "running.json"
         self.cohorts.mkdir(parents=True, exist_ok=True)
         _repair(self._plan)
         _repair(self._times)
@@ -66,13 +66,13 @@ class SearchState:
     @property
     def journal(self) -> Path | None:
         """The folder of the journal of the search that is under way, if there is one."""
-        if not self._running.exists():
+        if not self.running.exists():
             return None
-        return Path(json.loads(self._running.read_text())["journal"])
+        return Path(json.loads(self.running.read_text())["journal"])
 
     @journal.setter
     def journal(self, folder: Path) -> None:
-        outs.write_atomically(self._running, json.dumps({"journal": str(folder)}).encode())
+        outs.write_atomically(self.running, json.dumps({"journal": str(folder)}).encode())
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield name and record (as JSON) of each finished cohort."""
@@ -103,14 +103,14 @@ class SearchState:
 
     def drop_results(self) -> None:
         """Forget everything but the plan: the next search of these parameters trains anew, by the same plan."""
-        # First of all: with this gone, the search counts as finished.
-        self._running.unlink(missing_ok=True)
         shutil.rmtree(self.cohorts, ignore_errors=True)
         self._times.unlink(missing_ok=True)
         # A split was owed to what happened once.
         generations = [line for line in self.plan if "generation" in line]
         text = "".join(json.dumps(line) + "\n" for line in generations)
         outs.write_atomically(self._plan, text.encode())
+        # Last of all: killed before, the search would be done again, but into the same MLflow runs.
+        self.running.unlink(missing_ok=True)
 
 
 @contextmanager
