@@ -14,6 +14,7 @@ from torch.func import functional_call, vmap
 
 from lit_models.augment import Mixing, draw_mixing
 from lit_models.base import FamilyConfig
+from lit_models.cohort.dense_conv import DenseConvolutions
 from lit_models.cohort.engine import Figures, Setting, build, rates, sampler, substate
 from lit_models.cohort.lanes import Lane, LaneLosses, LaneValues
 from lit_models.cohort.vector_optim import UPDATES, VectorOptimizer
@@ -138,7 +139,8 @@ class FusedEngine:
             return result
 
         mapped: Callable[..., Tensor] = vmap(lane)
-        return mapped({**parameters, **buffers}, self._values.config, self._values.attributes, own)
+        with DenseConvolutions():
+            return mapped({**parameters, **buffers}, self._values.config, self._values.attributes, own)
 
     def keep(self, trials: Collection[int]) -> None:
         """Drop all other lanes, but for a spare beside a last one: a single lane would take other kernels."""
