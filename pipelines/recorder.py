@@ -30,6 +30,7 @@ class Trial:
     status: str = "planned"
     reason: str = ""
     started: float = 0.0
+    first_step: float = 0.0
     ended: float = 0.0
     copied: list[tuple[int, int]] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=dict)
@@ -129,6 +130,7 @@ class Recorder:
                         self._leader = trial
                     self._tell(trial, record["seconds"][place] / len(lanes))
                     new += 1
+            trial.first_step = record["began"]
             trial.hyperparameters |= lane["changes"]
             trial.copied = [(epoch, source) for epoch, source in lane["copied"]]
             if lane["status"] != "running":

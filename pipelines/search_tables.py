@@ -16,10 +16,7 @@ def write_tables(folder: Path, trials: list[Trial], best: Trial) -> None:
     """Write trials.parquet, history.parquet, timings.parquet and best.yaml into `folder`."""
     _write(folder / "trials.parquet", [_row(trial) for trial in trials])
     _write(folder / "history.parquet", [row for trial in trials for row in _history(trial)])
-    timings = [
-        {"trial": t.index, "started": t.started, "ended": t.ended, "seconds": t.ended - t.started} for t in trials
-    ]
-    _write(folder / "timings.parquet", timings)
+    _write(folder / "timings.parquet", [_timing(trial) for trial in trials])
     winner = {
         "trial": best.index,
         "epoch": best.best["epoch"],
@@ -46,6 +43,12 @@ def _row(trial: Trial) -> dict[str, Any]:
         "epochs": len(trial.epochs),
         "status": trial.status,
     }
+
+
+def _timing(trial: Trial) -> dict[str, Any]:
+    """When a worker was found for the trial, when its first step was taken, when it ended: Unix times in seconds."""
+    times = {"started": trial.started, "first_step": trial.first_step, "ended": trial.ended}
+    return {"trial": trial.index, **times, "seconds": trial.ended - trial.started}
 
 
 def _history(trial: Trial) -> list[dict[str, Any]]:

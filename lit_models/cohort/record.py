@@ -73,12 +73,14 @@ class Record:
     Attributes:
         epoch: how many epochs are done.
         lanes: by trial.
-        seconds: wall time of each epoch; the only figure that differs from run to run.
+        seconds: wall time of each epoch; with `began` all that differs from run to run.
+        began: when the first step was taken, Unix time in seconds; 0 before it.
     """
 
     epoch: int
     lanes: dict[int, LaneRecord]
     seconds: list[float] = field(default_factory=list)
+    began: float = 0.0
 
     @classmethod
     def new(cls, trials: Iterable[int]) -> Self:
@@ -96,7 +98,7 @@ class Record:
             trial: LaneRecord(lane.status, lane.epochs[epoch:], lane.changes, lane.copied)
             for trial, lane in self.lanes.items()
         }
-        return Record(self.epoch, lanes, self.seconds[epoch:]).text()
+        return Record(self.epoch, lanes, self.seconds[epoch:], self.began).text()
 
     def text(self) -> str:
         """As JSON."""
@@ -115,7 +117,7 @@ class Record:
             )
             for trial, lane in data["lanes"].items()
         }
-        return cls(data["epoch"], lanes, data["seconds"])
+        return cls(data["epoch"], lanes, data["seconds"], data["began"])
 
 
 def rank(figures: Figures, metric: Metric) -> Rank:

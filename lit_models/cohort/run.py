@@ -59,6 +59,7 @@ def run_cohort(
     if (saved := checkpoint.read(running)) is not None:
         record = _resume(spec, family, engine, *saved)
         on_checkpoint(record)
+    record.began = record.began or time.time()
     saved_at = time.monotonic()
     while record.epoch < spec.rule.epochs and record.alive:
         _epoch(spec, engine, record)

@@ -49,7 +49,7 @@ def train(what: CohortSpec, folder: Path, die_at: int = -1) -> Record:
 
 def facts(record: Record, folder: Path) -> tuple[Any, Any]:
     _, weights = checkpoint.read(folder / "c.done.safetensors") or (None, {})
-    return {**asdict(record), "seconds": 0}, {name: value.tolist() for name, value in weights.items()}
+    return {**asdict(record), "seconds": 0, "began": 0}, {name: value.tolist() for name, value in weights.items()}
 
 
 @pytest.mark.parametrize("engine", ["fused", "lone"])

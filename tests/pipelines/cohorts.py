@@ -30,7 +30,7 @@ def record(epoch: int, lanes: dict[int, tuple[str, list[float]]], since: int = 0
         | more.get(f"lane{trial}", {})
         for trial, (status, values) in lanes.items()
     }
-    return json.dumps({"epoch": epoch, "lanes": entries, "seconds": [0.5] * (epoch - since)})
+    return json.dumps({"epoch": epoch, "lanes": entries, "seconds": [0.5] * (epoch - since), "began": 1.0})
 
 
 def stage_at(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:

@@ -1,1 +1,1 @@
-"""The same search written as a person would write it without this project; one program each, for tests.benchmarks.search."""
+"""The search of `tests.benchmarks.search` as a person would write it without this project, one program each."""

@@ -67,6 +67,7 @@ def trainable(case: dict[str, Any]) -> None:
             note(config["trial"], trainer.current_epoch + 1, figures["val_accuracy"])
             tune.report(figures)
 
+    note(config["trial"], 0, 0.0)
     pl.seed_everything(config["trial"], verbose=False)
     prepared = Path(config["prepared"])
     train, val = (TensorDataset(*read(prepared, part)) for part in ("train", "val"))
@@ -90,6 +91,9 @@ def main() -> None:
     import ray
     from ray import tune
 
+    # By its module, so that Ray does not pickle it piece by piece.
+    from tests.benchmarks.rivals.tune_lightning import trainable
+
     configs = json.loads(Path(sys.argv[1]).read_text())
     cases = [
         {"trial": trial, "own": own, "prepared": sys.argv[2], "log": sys.argv[3]} for trial, own in enumerate(configs)
@@ -104,8 +108,8 @@ def main() -> None:
         )
         results = tuner.fit()
         ray.shutdown()
-    if results.errors or len(results) != len(cases):
-        sys.exit(f"{len(results.errors)} errors in {len(results)} trials")
+    if results.errors:
+        sys.exit(f"{len(results.errors)} of {len(results)} trials failed: {results.errors[0]}")
 
 
 if __name__ == "__main__":
