@@ -6,14 +6,13 @@ from itertools import chain
 from typing import Any
 
 from pipelines import places
+from pipelines.cohorts import Cohort
 from pipelines.faults import Fault
 from pipelines.planning import Order, Planned, Planner
 from pipelines.recorder import OVER, Recorder
 from pipelines.search_state import SearchState
 from pipelines.searchers import SEARCHERS, Generations
 from pipelines.stage import Stage
-
-Cohort = dict[str, Any]
 
 
 class Campaign:
@@ -25,6 +24,9 @@ class Campaign:
         self._generations: Generations = SEARCHERS[self._config.algorithm](self._config)
         self._drawn: list[dict[str, Any]] | None = next(self._generations)
         self._planned = [line for line in state.plan if "generation" in line]
+        # What was done before an interruption; what is done from now on reaches the recorder as it comes.
+        self._done = {record["name"]: record["text"] for record in state.records()}
+        self._given_up = {line["given up"]["name"]: line for line in state.plan if "given up" in line}
         self._first = 0
         # Planning takes torch some seconds to import; meanwhile Ray starts.
         self._ahead: Future[Planned] | None = None if self._planned else self._submit()
@@ -67,6 +69,9 @@ class Campaign:
         missing = [trial.index for trial in recorder.trials.values() if trial.status not in OVER]
         if missing or self._drawn is not None:
             raise Fault(f"Ray Tune returned before {len(missing)} of the trials were done; the search is incomplete")
+        if all(trial.status == "failed" for trial in recorder.trials.values()):
+            # Whoever mends what was wrong (more memory, say) shall find nothing given up.
+            self._state.drop_results()
 
     def _cohorts(self, recorder: Recorder) -> Iterator[list[Cohort]]:
         """Yield for each generation the cohorts that are not finished; the next is proposed when all have ended."""
@@ -75,22 +80,22 @@ class Campaign:
             cohorts = self._generation(number)
             for cohort in cohorts:
                 recorder.plan(cohort)
-            names = {cohort["name"] for cohort in cohorts}
-            done = [record for record in self._state.records() if record["name"] in names]
-            for record in done:
-                cohort = next(cohort for cohort in cohorts if cohort["name"] == record["name"])
-                recorder.begin(cohort)
-                recorder.update(record["text"])
-            for line in self._state.plan:
-                if "given up" in line and line["given up"]["name"] in names:
-                    recorder.begin(line["given up"])
-                    recorder.give_up(line["given up"], line["reason"])
-            over = {record["name"] for record in done}
-            over |= {line["given up"]["name"] for line in self._state.plan if "given up" in line}
-            if rest := [cohort for cohort in cohorts if cohort["name"] not in over]:
+            if rest := [cohort for cohort in cohorts if not self._is_over(cohort, recorder)]:
                 yield rest
             self._next(recorder)
             number += 1
+
+    def _is_over(self, cohort: Cohort, recorder: Recorder) -> bool:
+        """Whether a cohort had ended before an interruption; the recorder is told of it then."""
+        name = cohort["name"]
+        if name not in self._done and name not in self._given_up:
+            return False
+        recorder.begin(cohort)
+        if name in self._done:
+            recorder.update(self._done[name])
+        else:
+            recorder.give_up(cohort, self._given_up[name]["reason"])
+        return True
 
     def _next(self, recorder: Recorder) -> None:
         """Tell the algorithm what the generation reached, and take its next proposals."""

@@ -5,15 +5,17 @@ To Tune this is a search algorithm whose proposals are cohorts: its public way t
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.search import Searcher
 
+from pipelines.cohorts import Cohort, whole_name
+from pipelines.faults import Fault
+
 # A cohort that dies so often without getting further is split; a single trial is given up.
 DEATHS = 3
-
-Cohort = dict[str, Any]
 
 
 @dataclass
@@ -29,7 +31,7 @@ class CohortQueue(Searcher):
     """The cohorts of a search, generation by generation.
 
     Attributes:
-        fault: why no cohort can be trained, if that is so.
+        error: what ended the search before its time: every cohort met it, or the search's own process did.
         empty: whether every cohort has been handed out and has ended.
 
     Args:
@@ -56,7 +58,9 @@ class CohortQueue(Searcher):
         self._waiting: list[Cohort] = []
         self._placed: dict[str, Cohort] = {}
         self._lives: dict[str, _Life] = {}
-        self.fault = ""
+        self._met: dict[str, set[str]] = {}
+        self._trained = False
+        self.error: Exception | None = None
         self.empty = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -65,30 +69,50 @@ class CohortQueue(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next cohort, None while there is none yet, or FINISHED."""
-        if self.fault:
+        with self.kept():
+            while not self._waiting and not self.error:
+                if self._placed:
+                    return None
+                following = next(self._generations, None)
+                if following is None:
+                    self.empty = True
+                    return str(Searcher.FINISHED)
+                self._waiting = list(following)
+        if self.error:
             return str(Searcher.FINISHED)
-        while not self._waiting:
-            if self._placed:
-                return None
-            following = next(self._generations, None)
-            if following is None:
-                self.empty = True
-                return str(Searcher.FINISHED)
-            self._waiting = list(following)
         self._placed[trial_id] = cohort = self._waiting.pop(0)
         # One string: Tune walks through, flattens and copies whatever is structured.
         return {"cohort": json.dumps(cohort)}
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep an error of the block for the search to raise: Tune would bury it in one of its own."""
+        try:
+            yield
+        except Exception as error:
+            self.error = self.error or error
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Take a cohort back whose worker died or found too little memory; stop everything at any other fault."""
+        """Take a cohort back whose worker died, or met an error; stop everything at one that all cohorts meet."""
         cohort = self._placed.pop(trial_id, None)
         if cohort is None:
             return
-        result = result or {}
-        if result.get("fault") == "error":
-            self.fault = result["reason"]
-        elif error or result.get("fault"):
-            self._died(cohort, result.get("reason") or "its worker died")
+        reason = (result or {}).get("fault", "its worker died" if error else "")
+        with self.kept():
+            if not reason:
+                self._trained = True
+            elif self._is_general(cohort, reason, error):
+                self.error = self.error or Fault(f"training failed: {reason}")
+            else:
+                self._died(cohort, reason)
+
+    def _is_general(self, cohort: Cohort, reason: str, killed: bool) -> bool:
+        """Whether two cohorts met the very same error, and none has got anywhere: it is no fault of theirs."""
+        if killed:
+            return False
+        self._met.setdefault(reason, set()).add(whole_name(cohort))
+        self._trained = self._trained or self._reached(cohort["name"]) > 0
+        return not self._trained and len(self._met[reason]) > 1
 
     def _died(self, cohort: Cohort, reason: str) -> None:
         life = self._lives.setdefault(cohort["name"], _Life())
@@ -108,15 +132,3 @@ class CohortQueue(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Restore nothing."""
-
-
-def halves(cohort: Cohort) -> list[Cohort]:
-    """Divide a cohort of two trials or more; both parts begin anew."""
-    middle = (len(cohort["trials"]) + 1) // 2
-
-    def part(letter: str, places: slice) -> Cohort:
-        own = {name: cohort[name][places] for name in ("trials", "configs", "seeds")}
-        engine = cohort["engine"] if len(own["trials"]) > 1 else "lone"
-        return {**cohort, **own, "name": cohort["name"] + letter, "engine": engine}
-
-    return [part("a", slice(middle)), part("b", slice(middle, None))]

@@ -10,8 +10,8 @@ from pipelines import startup
 def run_trial(config: dict[str, Any], task: dict[str, Any]) -> None:
     """Train one cohort; to Tune it is one trial.
 
-    A report has the cohort's `name` and what is new in its `record`. One that has a `fault` says why the cohort cannot
-    go on: `memory` if there was too little of it, `error` for anything else.
+    A report has the cohort's `name` and what is new in its `record`. One that has a `fault` says in a sentence why the
+    cohort cannot go on.
 
     Args:
         config: `cohort` is the plan's, as JSON.
@@ -37,9 +37,8 @@ def run_trial(config: dict[str, Any], task: dict[str, Any]) -> None:
         data = _data(task["prepared"], task["augmented"])
         run_cohort(spec, FAMILIES[task["family"]], data, Path(task["state"]), report)
     except Exception as error:  # the search decides what it means; raised here, Tune would only print it
-        memory = isinstance(error, MemoryError) or "memory" in str(error).lower()
         sentence = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".strip(": ")
-        tune.report({"name": spec.name, "fault": "memory" if memory else "error", "reason": sentence})
+        tune.report({"name": spec.name, "fault": sentence})
 
 
 _read: dict[tuple[str, str], Any] = {}

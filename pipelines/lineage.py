@@ -82,6 +82,11 @@ def dvc_hash(out: Path, lock: Path = LOCK) -> str:
     return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
+def locked(out: Path, lock: Path = LOCK) -> str:
+    """The hash that dvc.lock has for an out, whatever lies there now; empty if it has none."""
+    return str((_lock_entry(out, lock) or {}).get("md5", ""))
+
+
 def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import lineage
+from pipelines.cohorts import Cohort, whole_name
 from pipelines.faults import Fault
 from pipelines.journal import Journal
 from pipelines.progress import Progress
@@ -77,8 +78,9 @@ class Recorder:
             self._run, self._tags = runs[work.name], lineage.run_tags(work)
         else:
             self._run, self._tags = lineage.start_run(journal, work, "training")
-            journal.params(self._run, {name: value for name, value in section if name != "space"})
-            journal.params(self._run, {f"space.{name}": domain.text for name, domain in section.space.items()})
+        if not (work.name in runs and self._told[self._run].params):
+            space = {f"space.{name}": domain.text for name, domain in section.space.items()}
+            journal.params(self._run, {name: value for name, value in section if name != "space"} | space)
         self._runs = runs
         self._steps = {run: told.step for run, told in self._told.items()}
         self._times: dict[tuple[int, str], float] = {
@@ -89,19 +91,21 @@ class Recorder:
         """Say how many trials there will be."""
         self._progress = Progress(self._title, trials * self._epochs, "epochs")
 
-    def plan(self, cohort: dict[str, Any]) -> None:
+    def plan(self, cohort: Cohort) -> None:
         """Enter the trials of a cohort into the book."""
         for index, config in zip(cohort["trials"], cohort["configs"], strict=True):
             self.trials.setdefault(index, Trial(index, dict(config)))
 
-    def begin(self, cohort: dict[str, Any]) -> None:
+    def begin(self, cohort: Cohort) -> None:
         """A cohort was placed on a worker, perhaps not for the first time."""
         for index in cohort["trials"]:
             trial = self.trials[index]
             if trial.status != "planned":
                 continue
             trial.status = "running"
-            name = f"trial-{index:04d}"
+            # Part of a cohort that was split, it is trained anew, and by rights a run of its own.
+            part = cohort["name"].removeprefix(whole_name(cohort))
+            name = f"trial-{index:04d}" + (f"-{part}" if part else "")
             tags = {**self._tags, "stage": "trial", "trial": str(index), "cohort": cohort["name"]}
             trial.run = self._runs.get(name) or self._journal.start(self._key, name, tags, parent=self._run)
             if not (trial.run in self._told and self._told[trial.run].params):
@@ -145,19 +149,27 @@ class Recorder:
             metrics = {name: epoch[name] for name in METRICS} | {"seconds": seconds}
             self._journal.metrics(trial.run, epoch["epoch"], metrics)
 
-    def restart(self, cohort: dict[str, Any]) -> None:
-        """The trials of a cohort begin anew, in other company and so with other rounding."""
-        for index in cohort["trials"]:
-            self.trials[index].epochs, self.trials[index].best = [], {}
-        self._leader = None
+    def restart(self, cohort: Cohort) -> None:
+        """The trials of a cohort begin anew, in other company and so with other rounding, and as other runs."""
+        for index, config in zip(cohort["trials"], cohort["configs"], strict=True):
+            self.trials[index] = Trial(index, dict(config))
+        self._rank_anew()
 
-    def give_up(self, cohort: dict[str, Any], reason: str) -> None:
+    def _rank_anew(self) -> None:
+        """Find leader and best again, for one of them may have lost its epochs."""
+        reached = [trial for trial in self.trials.values() if trial.best]
+        self._leader = min(reached, key=self._order, default=None)
+        complete = (trial for trial in reached if trial.status in COMPLETE)
+        self._best = min(complete, key=self._order, default=None)
+
+    def give_up(self, cohort: Cohort, reason: str) -> None:
         """The trials of a cohort cannot be trained."""
         for index in cohort["trials"]:
             trial = self.trials[index]
             trial.reason = reason
             trial.epochs, trial.best = [], {}
             self._end(trial, "failed")
+        self._rank_anew()
 
     def _end(self, trial: Trial, status: str) -> None:
         if trial.status in OVER:
@@ -197,6 +209,9 @@ class Recorder:
             Fault: there is none.
         """
         if self._best is None:
+            failed = [trial.reason for trial in self.trials.values() if trial.status == "failed"]
+            if failed:
+                raise Fault(f"no trial could be trained; {len(failed)} of {len(self.trials)} failed: {failed[0]}")
             raise Fault("no trial reached the end of an epoch with a finite loss; lower the learning rates")
         return self._best
 
@@ -213,6 +228,9 @@ class Recorder:
             self._progress.close()
         best = self.best
         write_tables(folder, [self.trials[index] for index in sorted(self.trials)], best)
+        for run, now in self._journal.history().items():
+            if now.ended is None and run != self._run:  # of a trial that went on elsewhere when its cohort was split
+                self._journal.end(run, "FAILED")
         told = self._told.get(self._run)
         if told is not None and told.ended == "FINISHED":
             return

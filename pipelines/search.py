@@ -8,14 +8,14 @@ it goes on from its last checkpoints, to the same tables. docs/search.md tells h
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import outs, places, stage
-from pipelines.faults import Fault
 from pipelines.stage import Stage
 
 if TYPE_CHECKING:
-    from pipelines.campaign import Cohort
+    from pipelines.cohorts import Cohort
     from pipelines.journal import Journal
     from pipelines.recorder import Recorder
     from pipelines.search_state import SearchState
@@ -24,17 +24,28 @@ if TYPE_CHECKING:
 def search(work: Stage) -> None:
     """Run every trial, then write tables and the winner; anything less than every trial is a fault."""
     from pipelines import search_state
+    from pipelines.delivery import Delivery
+
+    target = places.results(work.key) / "search"
+    with search_state.opened(work) as state:
+        if state.take_finished(target):
+            with Delivery():
+                work.say("it had finished before it was interrupted; nothing is done again")
+            return
+        _search(work, state, target)
+
+
+def _search(work: Stage, state: "SearchState", target: Path) -> None:
     from pipelines.campaign import Campaign
     from pipelines.delivery import Delivery
     from pipelines.local_ray import import_ray
     from pipelines.planning import planner
     from pipelines.recorder import Recorder
 
-    with search_state.opened(work) as state, planner() as plan:
+    with planner() as plan:
         campaign = Campaign(work, state, plan)
         # Before the delivery's thread imports mlflow: two imports at once can trip over each other.
         import_ray()
-        target = places.results(work.key) / "search"
         with Delivery(), _journal(work, state) as journal:
             with outs.staged(target) as (folder,):
                 recorder = Recorder(work, journal, state)
@@ -42,7 +53,7 @@ def search(work: Stage) -> None:
                 recorder.finish(folder)
                 state.save_weights(recorder.best.index, folder / "winner.safetensors")
                 journal.save(folder / "journal.jsonl")
-            state.drop_results()
+            state.finish(target)
             journal.release()
     _say(work, recorder)
 
@@ -74,13 +85,15 @@ def _train(work: Stage, state: "SearchState", recorder: "Recorder", generations:
     """Let Tune place the cohorts on this machine's cores.
 
     Raises:
-        Fault: a cohort met a fault that would meet every other one too.
+        Fault: several cohorts met the same error, and none has got anywhere.
+        OSError: the book cannot be kept, as the disk is full.
     """
     import ray
     from ray import tune
 
-    from pipelines.cohort_queue import CohortQueue, halves
+    from pipelines.cohort_queue import CohortQueue
     from pipelines.cohort_trial import run_trial
+    from pipelines.cohorts import halves
     from pipelines.local_ray import local_ray
     from pipelines.ray_watch import start_again, watched
     from pipelines.tune_callback import StopAtFault, TuneCallback
@@ -113,17 +126,17 @@ def _train(work: Stage, state: "SearchState", recorder: "Recorder", generations:
             run_config=tune.RunConfig(
                 name="search",
                 storage_path=str(folder),
-                callbacks=[TuneCallback(recorder)],
+                callbacks=[TuneCallback(recorder, queue)],
                 stop=StopAtFault(queue),
                 verbose=0,
             ),
         )
         with watched(work.title, folder):
             tuner.fit()
-        if not queue.fault and not queue.empty:
+        if not queue.error and not queue.empty:
             start_again(work.title, "Ray Tune returned before all was done", folder)
-    if queue.fault:
-        raise Fault(f"training failed: {queue.fault}")
+    if queue.error:
+        raise queue.error
 
 
 def _task(work: Stage, state: "SearchState") -> dict[str, Any]:

@@ -7,6 +7,7 @@ parameters, data, code. JSON lines and safetensors, no pickle; a lock keeps a se
       plan.jsonl    a line for each generation, and for each cohort that was split or given up
       cohorts/      a checkpoint for each running cohort, the record of each finished one
       running.json  where the journal of the search is that is under way
+      finished.json what the last search wrote, until DVC has taken note of it
       times.jsonl   when trials began and ended
       lock
 """
@@ -28,6 +29,8 @@ from pipelines.faults import Fault
 from pipelines.planning import VERSION
 from pipelines.stage import Stage
 
+Line = dict[str, Any]
+
 # Searches of one experiment with other parameters whose states are kept.
 KEPT = 8
 
@@ -38,21 +41,25 @@ class SearchState:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.cohorts = folder / "cohorts"
+        self._finished = folder / "finished.json"
         self._plan = folder / "plan.jsonl"
         self._times = folder / "times.jsonl"
         self.running = folder / "running.json"
         self.cohorts.mkdir(parents=True, exist_ok=True)
         _repair(self._plan)
         _repair(self._times)
+        # The lines of the plan: a generation, a split, a cohort that was given up.
+        self.plan: list[Line] = _lines(self._plan)
 
-    @property
-    def plan(self) -> list[dict[str, Any]]:
-        """The lines of the plan."""
-        return _lines(self._plan)
-
-    def add(self, line: dict[str, Any]) -> None:
+    def add(self, line: Line) -> None:
         """Record a part of the plan; it is on disk when the call returns."""
         _append(self._plan, line)
+        self.plan.append(line)
+
+    def forget_failures(self) -> None:
+        """Forget what was split and given up, so that the next search tries those trials again as planned at first."""
+        self.plan = [line for line in self.plan if "generation" in line]
+        outs.write_atomically(self._plan, "".join(json.dumps(line) + "\n" for line in self.plan).encode())
 
     @property
     def times(self) -> list[dict[str, Any]]:
@@ -90,27 +97,46 @@ class SearchState:
         A cohort keeps the weights of the best of its trials that ran to the end.
         """
         from safetensors import safe_open
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
+        # Not by safetensors' own way to a file, which nobody but its owner may read.
         weights: dict[str, Any] = {}
         for path in self.cohorts.glob("*.done.safetensors"):
             if str(trial) in json.loads(header(path)["record"])["lanes"]:
                 with safe_open(path, framework="numpy") as file:
                     kept = [name for name in file.keys() if name.startswith(f"{trial}.")]  # noqa: SIM118
                     weights |= {name.removeprefix(f"{trial}."): file.get_tensor(name) for name in kept}
-        target.touch()  # with the permissions of other files, which safetensors does not give
-        save_file(weights, target)
+        target.write_bytes(save(weights))
 
     def drop_results(self) -> None:
         """Forget everything but the plan: the next search of these parameters trains anew, by the same plan."""
         shutil.rmtree(self.cohorts, ignore_errors=True)
         self._times.unlink(missing_ok=True)
-        # A split was owed to what happened once.
-        generations = [line for line in self.plan if "generation" in line]
-        text = "".join(json.dumps(line) + "\n" for line in generations)
-        outs.write_atomically(self._plan, text.encode())
-        # Last of all: killed before, the search would be done again, but into the same MLflow runs.
+        self.forget_failures()
         self.running.unlink(missing_ok=True)
+
+    def finish(self, out: Path) -> None:
+        """The search has written its out: note it, and forget everything but the plan."""
+        written = {"out": lineage.dvc_hash(out), "locked": lineage.locked(out)}
+        outs.write_atomically(self._finished, json.dumps(written).encode())
+        self.drop_results()
+
+    def take_finished(self, out: Path) -> bool:
+        """Whether this search has finished already, and all that is missing is that DVC takes note of it.
+
+        Between the moment when a stage has written its out and that in which DVC writes dvc.lock, everything may be
+        killed. The work must not be done twice then. Once DVC has noted it, whoever asks, as `dvc repro -f` does, wants
+        the search done anew; so does who calls the stage without DVC.
+        """
+        if not self._finished.exists():
+            return False
+        self.drop_results()
+        written = json.loads(self._finished.read_text())
+        unnoted = "DVC_STAGE" in os.environ and lineage.locked(out) == written["locked"]
+        if unnoted and out.is_dir() and lineage.dvc_hash(out) == written["out"]:
+            return True
+        self._finished.unlink()
+        return False
 
 
 @contextmanager
@@ -141,15 +167,22 @@ def _lock(file: IO[str], work: Stage) -> None:
 
 
 def _prune(own: Path) -> None:
-    """Delete the oldest states of other parameters, if there are many; none that is in use."""
-    others = sorted((path for path in own.parent.iterdir() if path != own), key=lambda path: path.stat().st_mtime)
+    """Delete the oldest states of other parameters, if there are many: finished ones first, and none that is in use."""
+    others = sorted((path for path in own.parent.iterdir() if path != own), key=_worth)
     for folder in others[: max(0, len(others) - KEPT + 1)]:
-        with (folder / "lock").open("a+") as lock:
-            try:
+        try:
+            with (folder / "lock").open("a+") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            shutil.rmtree(folder, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
+        except (BlockingIOError, FileNotFoundError):  # in use, or another process has just deleted it
+            continue
+
+
+def _worth(folder: Path) -> tuple[bool, float]:
+    try:
+        return (folder / "running.json").exists(), folder.stat().st_mtime
+    except FileNotFoundError:
+        return False, 0.0
 
 
 def fingerprint(work: Stage) -> str:

@@ -11,10 +11,10 @@ from pipelines.recorder import Recorder
 
 
 class TuneCallback(Callback):
-    """Tells the recorder what Tune sees."""
+    """Tells the recorder what Tune sees; what goes wrong there ends the search by way of the queue."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, recorder: Recorder, queue: CohortQueue) -> None:
+        self._recorder, self._queue = recorder, queue
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks for a restore, which a search never does; open files do not pickle."""
@@ -22,18 +22,20 @@ class TuneCallback(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A cohort was placed on a worker."""
-        self._recorder.begin(json.loads(trial.config["cohort"]))
+        with self._queue.kept():
+            self._recorder.begin(json.loads(trial.config["cohort"]))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A cohort reported; the result without our keys that closes it is passed over."""
         if "record" in result:
-            self._recorder.update(result["record"])
+            with self._queue.kept():
+                self._recorder.update(result["record"])
 
 
 class StopAtFault(Stopper):
-    """Ends the search when a cohort met a fault that would meet every other one too."""
+    """Ends the search at an error that no other cohort would be spared."""
 
     def __init__(self, queue: CohortQueue) -> None:
         self._queue = queue
@@ -44,7 +46,7 @@ class StopAtFault(Stopper):
 
     def stop_all(self) -> bool:
         """Whether all are to stop."""
-        return bool(self._queue.fault)
+        return self._queue.error is not None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing that Tune could restore."""

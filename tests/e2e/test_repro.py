@@ -4,9 +4,11 @@ import filecmp
 import hashlib
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from tests.e2e.conftest import Checkout
 
@@ -86,13 +88,41 @@ def test_a_removed_experiment_leaves_the_report(checkout: Checkout) -> None:
 
 
 def test_forced_search_is_byte_identical(checkout: Checkout) -> None:
-    folder = "results/digits-mlp/search"
+    folder, again = "results/digits-mlp/search", ("dvc", "repro", "-f", "-s", "search@digits-mlp")
     before = digests(checkout.root, folder)
-    checkout.run("dvc", "repro", "-f", "-s", "search@digits-mlp")
+    checkout.run(*again)
     after = digests(checkout.root, folder)
     for name in ("trials.parquet", "history.parquet", "best.yaml"):
         assert before[f"{folder}/{name}"] == after[f"{folder}/{name}"]
     assert before[f"{folder}/timings.parquet"] != after[f"{folder}/timings.parquet"]
+    assert runs(checkout) == 4
+    checkout.run(*again)
+    assert runs(checkout) == 8, "asked anew, it is trained anew, as new runs"
+
+
+def test_killed_before_dvc_took_note_a_finished_search_is_not_done_again(checkout: Checkout) -> None:
+    folder, lock = "results/digits-mlp/search", checkout.root / "dvc.lock"
+    noted = lock.read_bytes()
+    checkout.run("dvc", "repro", "-f", "-s", "search@digits-mlp")
+    before = digests(checkout.root, folder)
+    for _ in range(2):
+        lock.write_bytes(noted)  # as if DVC had been killed before it wrote this
+        assert "nothing is done again" in checkout.run("dvc", "repro", "-f", "-s", "search@digits-mlp")
+    assert digests(checkout.root, folder) == before
+    assert runs(checkout) == 4
+    assert ran(checkout.run("dvc", "repro", "-s", "search@digits-mlp")) == set()
+
+
+def runs(checkout: Checkout) -> int:
+    """How many runs MLflow has of the search and its three trials, whole."""
+    checkout.run(sys.executable, "-m", "pipelines.tracking")
+    client = MlflowClient(f"sqlite:///{checkout.root}/mlruns/mlflow.db")
+    experiment = client.get_experiment_by_name("digits-mlp")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id], max_results=1000)
+    found = [run for run in found if run.data.tags["stage"] in ("search", "trial")]
+    assert {run.info.status for run in found} == {"FINISHED"}
+    return len(found)
 
 
 def test_metrics_plots_params_and_dag(checkout: Checkout) -> None:

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.tune.search import Searcher
 
-from pipelines.cohort_queue import DEATHS, Cohort, CohortQueue, halves
+from pipelines.cohort_queue import DEATHS, CohortQueue
+from pipelines.cohorts import Cohort, halves
+from pipelines.faults import Fault
 from tests.pipelines.cohorts import cohort
 
 pytestmark = [
@@ -91,15 +93,53 @@ def test_after_three_deaths_in_one_place_it_is_split_and_a_single_trial_is_given
     assert lives == DEATHS + 1 + DEATHS, "the whole, the good half, the bad one"
 
 
-def test_too_little_memory_counts_as_a_death_and_any_other_fault_ends_the_search() -> None:
+def test_an_error_counts_as_a_death() -> None:
     world = World([cohort(0), cohort(2)])
     world.queue.suggest("a")
-    world.queue.suggest("b")
-    world.queue.on_trial_complete("a", {"fault": "memory", "reason": "out of memory"})
-    assert world.said == ["cohort c00000: out of memory; it goes on from epoch 0"]
-    world.queue.on_trial_complete("b", {"fault": "error", "reason": "ValueError: x"})
-    assert world.queue.fault == "ValueError: x"
+    world.queue.on_trial_complete("a", {"fault": "MemoryError"})
+    assert world.said == ["cohort c00000: MemoryError; it goes on from epoch 0"]
+    assert world.queue.error is None
+
+
+def test_an_error_that_two_cohorts_meet_before_any_got_anywhere_ends_the_search() -> None:
+    world = World([cohort(0), cohort(2)])
+    for number in "ab":
+        world.queue.suggest(number)
+        world.queue.on_trial_complete(number, {"fault": "ValueError: x"})
+        world.queue._waiting.reverse()
+    assert isinstance(world.queue.error, Fault)
+    assert str(world.queue.error) == "training failed: ValueError: x"
     assert world.queue.suggest("c") == Searcher.FINISHED
+    assert not world.queue.empty
+
+
+@pytest.mark.parametrize("progress", ["another has finished", "one of them had got further", "halves of one"])
+def test_an_error_of_some_trials_alone_goes_on(progress: str) -> None:
+    parts = halves(cohort(0, 4)) if progress == "halves of one" else [cohort(0), cohort(2)]
+    world = World(*([[cohort(4)]] if progress == "another has finished" else []), parts)
+    if progress == "another has finished":
+        world.queue.suggest("first")
+        world.queue.on_trial_complete("first", {})
+    if progress == "one of them had got further":
+        world.epochs["c00002"] = 1
+    for number in "ab":
+        world.queue.suggest(number)
+        world.queue.on_trial_complete(number, {"fault": "ValueError: x"})
+        world.queue._waiting.reverse()
+    assert world.queue.error is None
+
+
+def test_an_error_of_the_search_s_own_is_kept_and_ends_it() -> None:
+    def full(_: Cohort, __: str) -> list[Cohort]:
+        raise OSError(28, "No space left on device")
+
+    world = World([cohort(0)])
+    world.queue._split = full  # type: ignore[method-assign]
+    for number in "abc":
+        world.queue.suggest(number)
+        world.queue.on_trial_complete(number, error=True)
+    assert isinstance(world.queue.error, OSError)
+    assert world.queue.suggest("d") == Searcher.FINISHED
 
 
 @settings(max_examples=50, deadline=None)

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import journal
+from pipelines.cohorts import halves
 from pipelines.faults import Fault
 from pipelines.journal import Journal
 from pipelines.recorder import Recorder
@@ -82,7 +83,7 @@ def test_a_search_that_goes_on_tells_each_run_and_each_epoch_once(desk: Desk) ->
     begin(recorder)
     recorder.update(record(3, {0: ("finished", [0.5, 0.6, 0.8]), 1: ("stopped", [0.4])}))
     assert len(desk.lines("start")) == 3
-    assert len(desk.lines("params")) == 4, "two of the search, one of each trial"
+    assert len(desk.lines("params")) == 3, "one of the search, one of each trial"
     assert sorted((event["run"], event["step"]) for event in desk.lines("metrics")) == sorted(
         [
             (recorder.trials[0].run, 1),
@@ -120,6 +121,46 @@ def test_trials_that_are_given_up_are_recorded_with_the_reason(desk: Desk, tmp_p
     desk.recorder.finish(tmp_path)
     rows = pq.read_table(tmp_path / "trials.parquet").to_pylist()
     assert [(row["status"], row["val_accuracy"]) for row in rows] == [("finished", 0.5), ("failed", None)]
+
+
+def test_a_split_begins_its_trials_anew_as_other_runs(desk: Desk, tmp_path: Path) -> None:
+    """One lane had been stopped, and was the best so far, when the cohort died for the third time."""
+    whole = cohort(0)
+    begin(desk.recorder)
+    desk.recorder.update(record(2, {0: ("stopped", [0.9]), 1: ("running", [0.5, 0.6])}))
+    parts = halves(whole)
+    desk.recorder.restart(whole)
+    assert desk.recorder.reached(0) is None
+    for part, accuracy in zip(parts, (0.3, 0.4), strict=True):
+        desk.recorder.begin(part)
+        desk.recorder.update(record(1, {part["trials"][0]: ("finished", [accuracy])}))
+    assert [trial.status for trial in desk.recorder.trials.values()] == ["finished", "finished"]
+    assert desk.recorder.best.index == 1
+    desk.recorder.finish(tmp_path)
+    desk.records.save(tmp_path / "journal.jsonl")
+    names = {event["run"]: event["name"] for event in desk.lines("start")}
+    told = [(names[str(event["run"])], event["step"]) for event in desk.lines("metrics")]
+    assert told[:3] == [("trial-0000", 1), ("trial-0001", 1), ("trial-0001", 2)]
+    assert told[3:5] == [("trial-0000-a", 1), ("trial-0001-b", 1)]
+    ends = {names[str(event["run"])]: event["status"] for event in desk.lines("end")}
+    assert ends["trial-0001"] == "FAILED"
+    assert ends["trial-0000-a"] == ends["trial-0001-b"] == "FINISHED"
+
+
+def test_where_every_trial_failed_the_reason_is_said(desk: Desk) -> None:
+    begin(desk.recorder)
+    desk.recorder.give_up(cohort(0), "out of memory")
+    with pytest.raises(Fault, match="2 of 2 failed: out of memory"):
+        desk.recorder.best  # noqa: B018
+
+
+def test_killed_before_its_hyperparameters_were_told_they_are_told_later(desk: Desk) -> None:
+    lines = (desk.records.folder / journal.NAME).read_text().splitlines(keepends=True)
+    (desk.records.folder / journal.NAME).write_text("".join(line for line in lines if '"params"' not in line))
+    assert not desk.lines("params")
+    desk.again()
+    desk.again()
+    assert len(desk.lines("params")) == 1
 
 
 def test_what_pbt_changed_is_in_the_tables(desk: Desk, tmp_path: Path) -> None:

@@ -59,11 +59,58 @@ def test_a_finished_search_keeps_its_plan_alone(tmp_path: Path) -> None:
     assert (again.journal, again.times, list(again.records())) == (None, [], [])
 
 
+def test_a_search_is_done_once_until_dvc_has_noted_it(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, out = SearchState(tmp_path / "state"), Path("results/x/search")
+    out.mkdir(parents=True)
+    (out / "trials.parquet").write_text("rows")
+    assert not state.take_finished(out)
+    done(state, "c00000", 0)
+    state.journal = tmp_path / "journal"
+    state.finish(out)
+    assert (state.journal, list(state.records())) == (None, [])
+    monkeypatch.setenv("DVC_STAGE", "search@x")
+    assert state.take_finished(out)
+    assert state.take_finished(out), "killed again before DVC took note"
+    (folder / "dvc.lock").write_text("stages: {a: {outs: [{path: results/x/search, md5: 123.dir}]}}")
+    assert not state.take_finished(out), "DVC has noted it: whoever asks now wants it done anew"
+    (folder / "dvc.lock").unlink()
+    assert not state.take_finished(out), "and that is remembered"
+
+
+def test_finished_means_this_very_out_and_by_dvc(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = folder / "out"
+    out.mkdir()
+    (out / "trials.parquet").write_text("rows")
+    state = SearchState(tmp_path / "state")
+    state.finish(out)
+    assert not state.take_finished(out), "called without DVC"
+    monkeypatch.setenv("DVC_STAGE", "search@x")
+    state.finish(out)
+    (out / "trials.parquet").write_text("other rows")
+    assert not state.take_finished(out)
+
+
 def test_a_second_process_is_turned_away(work: Stage) -> None:
     with opened(work), pytest.raises(Fault, match=f"process {os.getpid()} is at this very search"), opened(work):
         pass
     with opened(work):
         pass
+
+
+def test_finished_states_go_before_interrupted_ones(work: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_state, "KEPT", 3)
+    with opened(work) as state:
+        home = state.folder.parent
+        for number in range(4):
+            (home / f"old{number}").mkdir()
+            (home / f"old{number}" / "running.json").write_text("{}")
+            os.utime(home / f"old{number}", (number, number))
+        (home / "old3" / "running.json").unlink()
+    with opened(work):
+        pass
+    assert {path.name for path in home.iterdir()} == {state.folder.name, "old1", "old2"}
 
 
 def test_old_states_go_and_those_in_use_stay(work: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
