@@ -4,17 +4,21 @@ What cannot be sent (the server is down, slow or full) stays in the outbox and g
 """
 
 import fcntl
-import shutil
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, TYPE_CHECKING, Self
 
-from pipelines import journal
+from pipelines import journal, sent
 from pipelines.server import hidden, shown_uri
+from pipelines.turn import LOOK_SECONDS, Taken
+
+if TYPE_CHECKING:
+    from pipelines.tracking import Sender
 
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 1.0
@@ -54,19 +58,24 @@ class Delivery:
 
     def _work(self) -> None:
         failures = last_failures = 0
+        outbox = Outbox()
         while True:
             ending = self._ending.is_set()
             try:
-                send_outbox()
+                # While the stage works, the next poll comes soon; at its end each try may wait its part of the grace.
+                outbox.send(self._grace / LAST_TRIES if ending else 0.0)
                 self._trouble, failures = "", 0
                 if ending:
                     return
+            except Taken as taken:
+                self._trouble, failures = str(taken), 0
+                last_failures += ending
             except Exception as error:  # a server can fail in any way, and training must not notice
                 self._trouble = _sentence(error)
                 failures += 1
                 last_failures += ending
-                if last_failures >= LAST_TRIES:
-                    return
+            if last_failures >= LAST_TRIES:
+                return
             pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else POLL_SECONDS
             if ending:
                 threading.Event().wait(min(pause, POLL_SECONDS))
@@ -79,49 +88,89 @@ def unsent() -> list[Path]:
     return sorted(path.parent for path in journal.outbox().glob(f"*/{journal.NAME}"))
 
 
-def send_outbox() -> None:
-    """Send every journal as far as it is written, and delete those that are finished and sent whole.
+class Outbox:
+    """Sends the journals, again and again, each time just what is new in them."""
 
-    Raises:
-        Exception: whatever the server or the network raised; what was sent by then is remembered.
-    """
-    folders = unsent()
-    if not folders:
-        return
-    from pipelines.tracking import Sender
+    def __init__(self) -> None:
+        self._senders: dict[Path, Sender] = {}
+        self._closed: dict[Path, int | None] = {}
 
-    trouble: Exception | None = None
-    for folder in folders:
-        with _alone(folder) as mine:
-            file = folder / journal.NAME
-            if not mine or not file.exists():
-                continue
+    def send(self, patience: float = 0.0) -> None:
+        """Send every journal as far as it is written, and delete those that are finished and sent whole.
+
+        A journal that another process is sending, or an SQLite database that another process writes to, is waited for
+        by at most `patience` seconds; such a journal is left to the other process then.
+
+        Raises:
+            Taken: another process writes to the database, for longer than our patience.
+            Exception: whatever the server or the network raised; what was sent by then is remembered.
+        """
+        until = time.monotonic() + patience
+        folders = unsent()
+        self._senders = {folder: sender for folder, sender in self._senders.items() if folder in folders}
+        trouble: list[Exception] = []
+        left = self._round(folders, 0.0, until, trouble)
+        if patience:
+            self._round(left, until, until, trouble)
+        if trouble:
+            raise trouble[0]
+
+    def _round(self, folders: list[Path], alone: float, until: float, trouble: list[Exception]) -> list[Path]:
+        """Visit the journals; return those that another process is sending, also when the clock shows `alone`."""
+        left = []
+        for folder in folders:
             try:
-                finished = journal.close_orphan(file)
-                Sender(folder / "files", folder / "sent.json").send(file)
-                if finished and not journal.may_go_on(folder):
-                    shutil.rmtree(folder)
+                with _alone(folder, alone) as mine:
+                    if mine:
+                        self._send(folder, until)
+                    else:
+                        left.append(folder)
+            except Taken:
+                raise
             except Exception as error:  # one journal that the server refuses must not hold up the others
-                trouble = trouble or error
-    if trouble:
-        raise trouble
+                trouble.append(error)
+        return left
+
+    def _send(self, folder: Path, until: float) -> None:
+        from pipelines.tracking import Sender
+
+        file = folder / journal.NAME
+        self._closed[folder] = closed = journal.close_orphan(file, self._closed.get(folder))
+        if folder not in self._senders:
+            self._senders[folder] = Sender(folder / "files", folder / sent.NAME)
+        self._senders[folder].send(file, max(0.0, until - time.monotonic()))
+        if closed is not None:
+            journal.delete_closed(folder, closed)
+
+
+def send_outbox(patience: float = 0.0) -> None:
+    """Send the outbox once; see `Outbox.send`."""
+    Outbox().send(patience)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[bool]:
-    """Two processes must not send one journal at once: the second passes it over."""
+def _alone(folder: Path, until: float) -> Iterator[bool]:
+    """Two processes must not send one journal at once: the second waits until the clock says so, then passes it over.
+
+    It yields whether there is a journal to send, and it is ours.
+    """
     try:
         lock = (folder / "sending").open("w")
     except FileNotFoundError:  # another process has just sent and deleted it
         yield False
         return
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        while not (mine := _locked(lock)) and time.monotonic() < until:
+            time.sleep(LOOK_SECONDS)
+        yield mine and (folder / journal.NAME).exists()
+
+
+def _locked(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _sentence(error: BaseException) -> str:

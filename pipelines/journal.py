@@ -18,10 +18,13 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from pipelines import interrupts, places
+from pipelines.faults import Fault
 
 NAME = "journal.jsonl"
 RESUMABLE = "resumable"
 LOCK_SECONDS = 10.0
+BLOCK = 1 << 20
+DELETE_TRIES = 10
 
 
 def outbox() -> Path:
@@ -48,6 +51,9 @@ class Told:
     ended: str | None = None
 
 
+History = dict[str, Told]
+
+
 class Journal:
     """Writes events in order; each is on its way to disk before the call returns.
 
@@ -64,47 +70,28 @@ class Journal:
         self._file: IO[str] = making.open("a", encoding="utf-8")
         fcntl.flock(self._file, fcntl.LOCK_EX)
         making.rename(self.folder / NAME)
-        self._open: list[str] = []
+        self._history: History = {}
 
     @classmethod
-    def reopen(cls, folder: Path) -> Self:
-        """Go on with the journal of a writer that was killed.
+    def reopen(cls, folder: Path, patience: float = LOCK_SECONDS) -> Self:
+        """Go on with the journal of a writer that was killed: its runs that are open, or ended as killed, go on.
 
         Raises:
-            FileNotFoundError: there is none.
-            TimeoutError: another process writes it, or takes very long to send it.
+            FileNotFoundError: there is none, or its sender deleted it while we waited.
+            Fault: another process holds it, still after `patience` seconds.
         """
         journal = cls.__new__(cls)
         journal.folder = folder
-        journal._file = (folder / NAME).open("r+", encoding="utf-8")
-        _lock_patiently(journal._file)
-        content = (folder / NAME).read_bytes()
-        os.truncate(folder / NAME, content.rfind(b"\n") + 1)
-        journal._file.seek(0, os.SEEK_END)
-        journal._open = []
-        for run, told in journal.history().items():
-            if told.ended in (None, "KILLED"):
-                journal._open.append(run)
-                if told.ended:
-                    journal._write(run, "resume")
+        journal._file = _locked_patiently(folder / NAME, patience)
+        journal._history = _repaired(journal._file, folder / NAME)
+        for run, told in list(journal._history.items()):
+            if told.ended == "KILLED":
+                journal._write(run, "resume")
         return journal
 
-    def history(self) -> dict[str, Told]:
-        """What the journal says so far, by the key of each run."""
-        told: dict[str, Told] = {}
-        for event in events(self.folder / NAME):
-            run, kind = event["run"], event["event"]
-            if kind == "start":
-                told[run] = Told(event["name"], event["parent"])
-            elif kind == "metrics":
-                told[run] = replace(told[run], step=max(told[run].step, event["step"]))
-            elif kind == "params":
-                told[run] = replace(told[run], params=True)
-            elif kind == "end":
-                told[run] = replace(told[run], ended=event["status"])
-            elif kind == "resume":
-                told[run] = replace(told[run], ended=None)
-        return told
+    def history(self) -> History:
+        """What the journal says so far, by the key of each run, in the order of their starts."""
+        return dict(self._history)
 
     def release(self) -> None:
         """The work that this journal tells of is finished: once sent, it may go."""
@@ -119,7 +106,7 @@ class Journal:
             not may_go_on(self.folder) and kind is not None and issubclass(kind, Exception) and not interrupts.received
         )
         status = "FAILED" if failed else "KILLED"
-        for run in reversed(self._open.copy()):
+        for run in reversed(_open(self._history)):
             self.end(run, status)
         self._file.close()
 
@@ -127,7 +114,6 @@ class Journal:
         """Begin a run and return its key, which is the same in the journal, the outs and MLflow's tag `fifty.run`."""
         run = uuid.uuid4().hex
         self._write(run, "start", experiment=experiment, name=name, tags=tags, parent=parent)
-        self._open.append(run)
         return run
 
     def params(self, run: str, params: dict[str, Any]) -> None:
@@ -162,12 +148,13 @@ class Journal:
 
     def end(self, run: str, status: str = "FINISHED") -> None:
         """Close a run; `status` is one of MLflow's."""
-        self._open.remove(run)
+        if self._history[run].ended is not None:
+            raise ValueError(f"run {run} has ended already")
         self._write(run, "end", status=status)
 
     def save(self, target: Path) -> None:
         """Copy the journal into an out, when all its runs have ended."""
-        if self._open:
+        if _open(self._history):
             raise RuntimeError("an out holds only journals of finished runs")
         self._file.flush()
         shutil.copyfile(self.folder / NAME, target)
@@ -176,6 +163,33 @@ class Journal:
         line = {"run": run, "event": event, "time": time.time_ns() // 1_000_000, **values}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
+        _note(self._history, line)
+
+
+def lines(file: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield what stands on each whole line of a file, and the byte after it, from a byte on that begins a line.
+
+    Half a last line is passed over. Its writer may be at it, or dead: then it is cut off some day and another line
+    written in its place. So nothing of it is kept, and it is read again when more is there.
+    """
+    with file.open("rb", buffering=0) as stream:
+        size = BLOCK
+        while True:
+            stream.seek(offset)
+            block = stream.read(size)
+            whole = block[: block.rfind(b"\n") + 1]
+            if not whole and len(block) < size:
+                return
+            # A line may be longer than a block.
+            size = BLOCK if whole else 2 * size
+            for line in whole.split(b"\n")[:-1]:
+                offset += len(line) + 1
+                yield json.loads(line), offset
+
+
+def events(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the whole lines of a journal; a last line that its killed writer left in two is passed over."""
+    return (event for event, _ in lines(file))
 
 
 def may_go_on(folder: Path) -> bool:
@@ -186,47 +200,87 @@ def may_go_on(folder: Path) -> bool:
         return False
 
 
-def _lock_patiently(file: IO[str]) -> None:
-    """Take the lock of a journal; a sender holds it for moments, a writer for good."""
-    until = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise TimeoutError(f"another process writes {file.name}") from None
-            time.sleep(0.05)
-        else:
-            return
+def close_orphan(file: Path, closed: int | None = None) -> int | None:
+    """Close the runs of a journal whose writer is dead, and return its size in bytes then.
 
-
-def events(file: Path) -> Iterator[dict[str, Any]]:
-    """Yield the whole lines of a journal; a last line that its killed writer left in two is passed over."""
-    with file.open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.endswith("\n"):
-                yield json.loads(line)
-
-
-def close_orphan(file: Path) -> bool:
-    """Close the runs of a journal whose writer is dead; False if the writer lives (or another closes it just now)."""
+    Nothing is read while the writer lives (or another process closes the journal just now): the answer is None. Nothing
+    is read either if the size is still `closed`, the answer of a call before.
+    """
     with file.open("r+", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        started: dict[str, None] = {}
-        for event in events(file):
-            if event["event"] in ("start", "resume"):
-                started[event["run"]] = None
-            elif event["event"] == "end":
-                started.pop(event["run"], None)
-        if started:
-            content = file.read_bytes()
-            # The killed writer may have left half a line.
-            os.truncate(file, content.rfind(b"\n") + 1)
-            stream.seek(0, os.SEEK_END)
+        if not _lock(stream):
+            return None
+        if closed is None or file.stat().st_size != closed:
             now = time.time_ns() // 1_000_000
-            for run in reversed(started):
+            for run in reversed(_open(_repaired(stream, file))):
                 stream.write(json.dumps({"run": run, "event": "end", "time": now, "status": "KILLED"}) + "\n")
+            stream.flush()
+        return file.stat().st_size
+
+
+def delete_closed(folder: Path, closed: int) -> bool:
+    """Delete the journal that had this size when it was closed, unless somebody goes on with it, or may do so."""
+    with (folder / NAME).open("r+", encoding="utf-8") as stream:
+        if not _lock(stream) or may_go_on(folder) or (folder / NAME).stat().st_size != closed:
+            return False
+        # Who waits for the lock finds the file gone then. A sender may put a lock file into the folder meanwhile.
+        for _ in range(DELETE_TRIES):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                return True
+        shutil.rmtree(folder)
         return True
+
+
+def _note(history: History, event: dict[str, Any]) -> None:
+    """Bring a history up to date with the next event."""
+    run = event["run"]
+    match event["event"]:
+        case "start":
+            history[run] = Told(event["name"], event["parent"])
+        case "metrics":
+            history[run] = replace(history[run], step=max(history[run].step, event["step"]))
+        case "params":
+            history[run] = replace(history[run], params=True)
+        case "end":
+            history[run] = replace(history[run], ended=event["status"])
+        case "resume":
+            history[run] = replace(history[run], ended=None)
+
+
+def _open(history: History) -> list[str]:
+    return [run for run, told in history.items() if told.ended is None]
+
+
+def _repaired(stream: IO[str], file: Path) -> History:
+    """Cut half a last line off a journal that `stream` has locked, go to its end, and return its history."""
+    history: History = {}
+    end = 0
+    for event, end in lines(file):  # noqa: B007
+        _note(history, event)
+    os.truncate(file, end)
+    stream.seek(0, os.SEEK_END)
+    return history
+
+
+def _lock(file: IO[str]) -> bool:
+    """Take the lock of a journal, unless another process has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _locked_patiently(path: Path, patience: float) -> IO[str]:
+    """Open and lock a journal; a sender holds its lock for moments, a writer for good."""
+    until = time.monotonic() + patience
+    file = path.open("r+", encoding="utf-8")
+    while not _lock(file):
+        if time.monotonic() > until:
+            file.close()
+            raise Fault(f"another process writes {path}; wait for it, or stop it")
+        time.sleep(0.05)
+    if not path.exists():
+        file.close()
+        raise FileNotFoundError(path)
+    return file

@@ -92,10 +92,10 @@ def _search_seconds(timings: Path) -> float:
 
 
 def _sync(work: Stage) -> None:
-    from pipelines import server, tracking
+    from pipelines import rebuild, server
 
     try:
-        rebuilt = tracking.sync(work.params)
+        rebuilt = rebuild.sync(work.params)
     except Exception as error:  # the page is whole; a server that is down must not fail it
         print(f"tracking: {server.shown_uri()} lacks records: {server.hidden(str(error))}", file=sys.stderr)
         print("Nothing is lost; later: python -m pipelines.tracking", file=sys.stderr)

@@ -75,7 +75,7 @@ def _journal(work: Stage, state: "SearchState") -> "Journal":
         try:
             return Journal.reopen(state.journal)
         except FileNotFoundError:
-            pass  # deleted by hand; its runs are told anew
+            pass  # deleted by hand, or by its sender just now; its runs are told anew
     journal = Journal(work.title, resumable=state.running)
     state.journal = journal.folder
     return journal

@@ -1,5 +1,6 @@
 """Which tracking server is meant, and how its address may be shown."""
 
+import hashlib
 import os
 
 from pipelines import places
@@ -8,6 +9,11 @@ from pipelines import places
 def uri() -> str:
     """The tracking server: `MLFLOW_TRACKING_URI`, or SQLite in the main checkout."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{places.main_checkout() / 'mlruns' / 'mlflow.db'}"
+
+
+def fingerprint() -> str:
+    """Tells servers apart without writing down a password."""
+    return hashlib.sha256(uri().encode()).hexdigest()
 
 
 def shown_uri() -> str:

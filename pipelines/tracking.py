@@ -9,24 +9,24 @@ its timestamp, and MLflow drops a point that it has.
 
 import argparse
 import fcntl
-import hashlib
 import json
 import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import delivery, journal, outs, places
-from pipelines.server import hidden, shown_uri, uri
+from pipelines import journal
+from pipelines.sent import Sent
+from pipelines.server import fingerprint, hidden, shown_uri, uri
+from pipelines.turn import Turn, database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-    from pipelines.params import Params
 
 # A server that does not answer costs one try of a background thread; mlflow's own 7 retries of 120 s would hold it.
 QUIET = {
@@ -39,6 +39,7 @@ RUN_TAG = "fifty.run"
 # The delivery's thread and training both import mlflow; its modules import each other in circles, so not at once.
 IMPORTING = threading.Lock()
 CHUNK = 400
+PAGE = 1000
 CHAMPION = "champion"
 
 
@@ -51,19 +52,16 @@ def _client(address: str) -> "MlflowClient":
         import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
-    if not address.startswith("sqlite:///"):
+    # It logs every failure with its traceback before it raises it.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    file = database(address)
+    if file is None:
         return mlflow.MlflowClient(address, registry_uri=address)
-    database = Path(address.removeprefix("sqlite:///"))
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with (database.parent / ".creating").open("w") as lock:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with (file.parent / ".creating").open("w") as lock:
         # The first process makes the tables; a second one at the same moment would make them too.
         fcntl.flock(lock, fcntl.LOCK_EX)
         return mlflow.MlflowClient(address, registry_uri=address)
-
-
-def _fingerprint(address: str) -> str:
-    """Tells servers apart without writing down a password."""
-    return hashlib.sha256(address.encode()).hexdigest()
 
 
 class Sender:
@@ -71,43 +69,77 @@ class Sender:
 
     def __init__(self, root: Path, memory: Path | None) -> None:
         self._root = root
-        self._memory = memory
-        self._client = _client(uri())
-        self._ids: dict[str, str] = {}
+        self._address = uri()
+        self._client = _client(self._address)
+        self._sent = Sent(memory, fingerprint())
         self._batches: dict[str, dict[str, list[Any]]] = {}
 
-    def send(self, file: Path) -> None:
-        """Send the events that were not sent yet to this server, in order, in batches."""
-        sent = self._recall()
-        pending = islice(journal.events(file), sent, None)
-        while chunk := list(islice(pending, CHUNK)):
-            for event in chunk:
-                getattr(self, f"_{event['event']}")(event)
-            for run in list(self._batches):
-                self._flush(run)
-            sent += len(chunk)
-            if self._memory:
-                memory = {"server": _fingerprint(uri()), "sent": sent, "ids": self._ids}
-                outs.write_atomically(self._memory, json.dumps(memory).encode())
+    def send(self, file: Path, patience: float = 0.0) -> None:
+        """Send the events that were not sent yet to this server, in order, in batches.
 
-    def _recall(self) -> int:
-        if self._memory is None or not self._memory.exists():
-            return 0
-        memory = json.loads(self._memory.read_text())
-        if memory["server"] != _fingerprint(uri()):
-            return 0
-        self._ids = memory["ids"]
-        return int(memory["sent"])
+        Raises:
+            Taken: another process writes to the SQLite database, for longer than `patience` seconds.
+            Exception: whatever the server or the network raised; what was sent by then is remembered.
+        """
+        from mlflow.exceptions import MlflowException
+
+        self._sent.recall(file)
+        pending = journal.lines(file, self._sent.offset)
+        with Turn(self._address, patience) as turn:
+            while chunk := list(islice(pending, CHUNK)):
+                turn.take()
+                try:
+                    self._send([event for event, _ in chunk], turn)
+                except MlflowException as error:
+                    if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # a person deleted the database, say
+                        self._sent.forget()
+                    raise
+                self._sent.reached(chunk[-1][1])
+
+    def _send(self, events: list[dict[str, Any]], turn: Turn) -> None:
+        self._batches = {}
+        self._look_up(events)
+        for event in events:
+            turn.breathe()
+            getattr(self, f"_{event['event']}")(event)
+        for run in list(self._batches):
+            turn.breathe()
+            self._flush(run)
+
+    def _look_up(self, events: list[dict[str, Any]]) -> None:
+        """Find the runs that these events begin and that the server has already: who made them could not remember.
+
+        One search for all of them, by their times, because MLflow cannot search for one of several tags.
+        """
+        starts: dict[str, dict[str, int]] = {}
+        for event in events:
+            if event["event"] == "start" and event["run"] not in self._sent.ids:
+                starts.setdefault(event["experiment"], {})[event["run"]] = event["time"]
+        for experiment, times in starts.items():
+            window = (
+                f"attributes.start_time >= {min(times.values())} and attributes.start_time <= {max(times.values())}"
+            )
+            for found in self._search(self._experiment(experiment), window):
+                if (key := found.data.tags.get(RUN_TAG)) in times:
+                    self._sent.made(key, found.info.run_id)
+
+    def _search(self, experiment: str, text: str) -> Iterator[Any]:
+        """Runs that a filter lets through, deleted ones among them: who deleted a run does not want it back."""
+        from mlflow.entities import ViewType
+
+        token: str | None = ""
+        while token is not None:
+            page = self._client.search_runs([experiment], text, ViewType.ALL, PAGE, page_token=token or None)
+            yield from page
+            token = page.token or None
 
     def _start(self, event: dict[str, Any]) -> None:
-        experiment = self._experiment(event["experiment"])
-        found = find_run(event["run"], [experiment])
-        if found is None:
+        if event["run"] not in self._sent.ids:
             tags = {**event["tags"], RUN_TAG: event["run"]}
             if event["parent"]:
-                tags["mlflow.parentRunId"] = self._ids[event["parent"]]
-            found = self._client.create_run(experiment, event["time"], tags, event["name"])
-        self._ids[event["run"]] = found.info.run_id
+                tags["mlflow.parentRunId"] = self._sent.ids[event["parent"]]
+            made = self._client.create_run(self._experiment(event["experiment"]), event["time"], tags, event["name"])
+            self._sent.made(event["run"], made.info.run_id)
 
     def _experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -117,8 +149,8 @@ class Sender:
             if found.lifecycle_stage == "deleted":  # MLflow takes no new run into it otherwise
                 self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
-        beside = uri().startswith("sqlite:///")
-        location = (Path(uri().removeprefix("sqlite:///")).parent / "artifacts").as_uri() if beside else None
+        beside = database(self._address)
+        location = (beside.parent / "artifacts").as_uri() if beside else None
         try:
             return str(self._client.create_experiment(name, location))
         except MlflowException:  # another process was first
@@ -127,7 +159,7 @@ class Sender:
             raise
 
     def _batch(self, event: dict[str, Any]) -> dict[str, list[Any]]:
-        return self._batches.setdefault(self._ids[event["run"]], {"metrics": [], "params": [], "tags": []})
+        return self._batches.setdefault(self._sent.ids[event["run"]], {"metrics": [], "params": [], "tags": []})
 
     def _params(self, event: dict[str, Any]) -> None:
         from mlflow.entities import Param
@@ -160,11 +192,11 @@ class Sender:
         source = json.dumps({"uri": event["source"]})
         dataset = Dataset(event["name"], event["digest"], "local", source)
         tag = InputTag("mlflow.data.context", event["context"])
-        self._client.log_inputs(self._ids[event["run"]], [DatasetInput(dataset, [tag])])
+        self._client.log_inputs(self._sent.ids[event["run"]], [DatasetInput(dataset, [tag])])
 
     def _artifact(self, event: dict[str, Any]) -> None:
         local, parent = self._root / event["path"], str(Path(event["path"]).parent)
-        run_id = self._ids[event["run"]]
+        run_id = self._sent.ids[event["run"]]
         if local.is_dir():
             self._client.log_artifacts(run_id, str(local), event["path"])
         else:
@@ -173,7 +205,7 @@ class Sender:
     def _model(self, event: dict[str, Any]) -> None:
         from mlflow.exceptions import MlflowException
 
-        run_id, name = self._ids[event["run"]], event["name"]
+        run_id, name = self._sent.ids[event["run"]], event["name"]
         if not self._client.search_model_versions(f"run_id='{run_id}'"):
             try:
                 self._client.create_registered_model(name)
@@ -185,21 +217,20 @@ class Sender:
         crown(name, event["tags"]["data.prepared"])
 
     def _resume(self, event: dict[str, Any]) -> None:
-        self._client.update_run(self._ids[event["run"]], status="RUNNING")
+        self._client.update_run(self._sent.ids[event["run"]], status="RUNNING")
 
     def _end(self, event: dict[str, Any]) -> None:
-        run_id = self._ids[event["run"]]
+        run_id = self._sent.ids[event["run"]]
         self._flush(run_id)
         self._client.set_terminated(run_id, event["status"], event["time"])
 
 
-def find_run(key: str, experiments: list[str] | None = None) -> Any:
+def find_run(key: str) -> Any:
     """The run with this key, deleted ones included (who deleted a run does not want it back), or None."""
     from mlflow.entities import ViewType
 
     client = _client(uri())
-    if experiments is None:
-        experiments = [found.experiment_id for found in client.search_experiments(ViewType.ALL)]
+    experiments = [found.experiment_id for found in client.search_experiments(ViewType.ALL)]
     found = client.search_runs(experiments, f"tags.`{RUN_TAG}` = '{key}'", ViewType.ALL, max_results=1)
     return found[0] if found else None
 
@@ -215,28 +246,6 @@ def crown(name: str, prepared: str) -> None:
     if rivals:
         best = min(rivals, key=lambda v: (-float(v.tags["val_accuracy"]), float(v.tags["val_loss"]), int(v.version)))
         client.set_registered_model_alias(name, CHAMPION, best.version)
-
-
-def sync(params: "Params") -> int:
-    """Send the outbox, then rebuild from the outs whatever MLflow lacks; return the number of journals rebuilt.
-
-    DVC restores outs without running a stage (`dvc checkout`, `dvc pull`, its run cache), and a database can be lost.
-    """
-    delivery.send_outbox()
-    rebuilt = 0
-    for key in params.experiments:
-        for folder in (places.results(key) / "search", places.model(key), places.results(key)):
-            file = folder / journal.NAME
-            if not file.exists():
-                continue
-            found = find_run(next(journal.events(file))["run"])
-            if found is None or found.info.status != "FINISHED":
-                Sender(folder, None).send(file)
-                rebuilt += 1
-            for event in journal.events(file):
-                if event["event"] == "model":
-                    crown(event["name"], event["tags"]["data.prepared"])
-    return rebuilt
 
 
 def package_model(model: Any, example: Any, folder: Path) -> None:
@@ -272,6 +281,7 @@ def main(arguments: list[str] | None = None) -> int:
         description="Send unsent records to MLflow and rebuild from the outs what it lacks.",
     ).parse_args(arguments)
     from pipelines.params import ParamsFaults, load
+    from pipelines.rebuild import sync
 
     try:
         rebuilt = sync(load())

@@ -1,19 +1,26 @@
 """The journal: on disk before a call returns, whole after any death of its writer, closed by who finds it."""
 
+import fcntl
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from pipelines import journal as journals
 from pipelines.delivery import unsent
-from pipelines.journal import NAME, Journal, close_orphan, events
+from pipelines.faults import Fault
+from pipelines.journal import NAME, Journal, close_orphan, events, lines, may_go_on
 
 TAGS = {"stage": "search"}
 
@@ -132,10 +139,10 @@ def test_half_a_last_line_is_passed_over() -> None:
 def test_a_journal_in_the_making_is_no_orphan() -> None:
     with Journal("s") as journal:
         run = journal.start("x", "n", TAGS)
-        assert not close_orphan(journal.folder / NAME)
+        assert close_orphan(journal.folder / NAME) is None
         assert statuses(journal.folder / NAME) == {}
         journal.end(run)
-    assert close_orphan(journal.folder / NAME)
+    assert close_orphan(journal.folder / NAME) == (journal.folder / NAME).stat().st_size
     assert statuses(journal.folder / NAME) == {run: "FINISHED"}
 
 
@@ -194,6 +201,198 @@ def test_closing_an_orphan_is_safe_twice(killed: tuple[Path, list[str]]) -> None
     assert close_orphan(file)
     assert file.read_bytes() == content
     assert all(json.loads(line) for line in content.splitlines())
+
+
+def test_no_journal_is_read_while_its_writer_lives_and_none_twice(
+    killed: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, (parent, *_) = killed
+    closed = close_orphan(file)
+    with Journal("s") as journal, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journals, "lines", None)  # whoever reads, fails
+        assert close_orphan(journal.folder / NAME) is None
+        assert close_orphan(file, closed) == closed
+    with file.open("a") as writer:
+        writer.write(json.dumps({"run": parent, "event": "resume", "time": 0}) + "\n")
+    assert close_orphan(file, closed) == file.stat().st_size
+    assert list(events(file))[-1]["event"] == "end"
+
+
+# --- reading on ---------------------------------------------------------------------------------------------------
+
+
+def poll(file: Path, offset: int, seen: list[dict[str, Any]]) -> int:
+    """Read on from a byte; what was read goes to `seen`, and how far it came is returned."""
+    end = offset
+    for event, end in lines(file, offset):  # noqa: B007
+        seen.append(event)
+    return end
+
+
+contents = st.lists(st.dictionaries(st.text(), st.text() | st.integers() | st.floats(allow_nan=False)), max_size=12)
+
+
+@given(contents, st.lists(st.integers(0, 400)), st.integers(1, 64))
+@example([{"a": 1}, {"b": "x" * 90}], [0, 8, 9, 10, 50], 4)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_the_polls_each_whole_line_is_read_once(
+    written: list[dict[str, Any]], cuts: list[int], block: int
+) -> None:
+    """The file is cut anywhere at each poll, within a line among others."""
+    text = b"".join(json.dumps(event).encode() + b"\n" for event in written)
+    seen: list[dict[str, Any]] = []
+    offset = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journals, "BLOCK", block)
+        for end in (*sorted(cuts), len(text)):
+            so_far = text[:end]
+            Path("cut.jsonl").write_bytes(so_far)
+            offset = poll(Path("cut.jsonl"), offset, seen)
+            assert seen == written[: so_far.count(b"\n")]
+            assert offset == so_far.rfind(b"\n") + 1
+    assert seen == written
+
+
+class Author:
+    """Writes a journal, and is killed now and then."""
+
+    def __init__(self, random: Random) -> None:
+        self.journal = Journal("search@x")
+        self._random = random
+
+    def do(self, step: str) -> None:
+        """Take a step, if there is a run for it."""
+        told = self.journal.history()
+        going = [run for run, state in told.items() if state.ended is None]
+        if step == "start":
+            self.journal.start("x", "n", {}, parent=next(iter(told), None))
+        elif step == "die":
+            self.die()
+            assert self.journal.history() == told, "those that were open are open again"
+        elif going:
+            run = self._random.choice(going)
+            if step == "params":
+                self.journal.params(run, {"lr": 1})
+            elif step == "metrics":
+                self.journal.metrics(run, self._random.randint(0, 9), {"loss": 1.0})
+            elif step == "end":
+                self.journal.end(run, self._random.choice(["FINISHED", "FAILED"]))
+
+    def die(self) -> None:
+        """Die in the middle of a line. Somebody closes the runs, or nobody; another process goes on."""
+        self.journal._file.write('{"run": "r", "event": "met')
+        self.journal._file.close()
+        if self._random.random() < 0.5:
+            close_orphan(self.journal.folder / NAME)
+        self.journal = Journal.reopen(self.journal.folder)
+
+
+steps = st.lists(st.sampled_from(["start", "params", "metrics", "end", "poll", "die"]), max_size=30)
+
+
+@given(steps, st.randoms(use_true_random=False), st.integers(1, 500))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_its_writer_does_a_journal_is_read_once(steps: list[str], random: Random, block: int) -> None:
+    author = Author(random)
+    seen: list[dict[str, Any]] = []
+    offset = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journals, "BLOCK", block)
+        try:
+            for step in (*steps, "poll"):
+                if step == "poll":
+                    offset = poll(author.journal.folder / NAME, offset, seen)
+                else:
+                    author.do(step)
+            assert seen == read(author.journal)
+        finally:
+            author.journal._file.close()
+
+
+# --- going on -----------------------------------------------------------------------------------------------------
+
+
+def resumable(error: BaseException) -> Journal:
+    """A journal that somebody may go on with, of a stage that left by `error`."""
+    Path("running.json").touch()
+    journal = Journal("search@x", resumable=Path("running.json"))
+
+    def work() -> None:
+        with journal:
+            parent = journal.start("x", "search", TAGS)
+            for status in ("FINISHED", "FAILED"):
+                journal.end(journal.start("x", status, TAGS, parent=parent), status)
+            journal.start("x", "open", TAGS, parent=parent)
+            raise error
+
+    with pytest.raises(type(error)):
+        work()
+    return journal
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()])
+def test_open_and_killed_runs_go_on_and_no_others(error: BaseException) -> None:
+    journal = resumable(error)
+    ended = {told.name: told.ended for told in journal.history().values()}
+    assert ended == {"search": "KILLED", "FINISHED": "FINISHED", "FAILED": "FAILED", "open": "KILLED"}
+    with Journal.reopen(journal.folder) as again:
+        assert {told.name: told.ended for told in again.history().values()} == {
+            "search": None,
+            "FINISHED": "FINISHED",
+            "FAILED": "FAILED",
+            "open": None,
+        }
+        assert {run: replace(told, ended="") for run, told in again.history().items()} == {
+            run: replace(told, ended="") for run, told in journal.history().items()
+        }
+        assert [event["event"] for event in read(again)][-2:] == ["resume", "resume"]
+
+
+def test_a_journal_may_go_on_exactly_as_long_as_the_file_of_the_state_is_there() -> None:
+    journal = resumable(KeyboardInterrupt())
+    assert may_go_on(journal.folder)
+    Path("running.json").unlink()
+    assert not may_go_on(journal.folder)
+    Path("running.json").touch()
+    with Journal.reopen(journal.folder) as again:
+        again.release()
+    assert not may_go_on(journal.folder)
+
+
+def test_nobody_goes_on_with_a_journal_that_another_process_writes() -> None:
+    with Journal("s") as journal, pytest.raises(Fault, match=r"another process writes .*; wait for it, or stop it"):
+        Journal.reopen(journal.folder, patience=0.1)
+
+
+def test_a_journal_that_its_sender_deletes_while_we_wait_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Journal("s") as journal:
+        pass
+    sender = (journal.folder / NAME).open("r+")
+    fcntl.flock(sender, fcntl.LOCK_EX)
+
+    def meanwhile(_: float) -> None:
+        shutil.rmtree(journal.folder)
+        sender.close()
+
+    monkeypatch.setattr("pipelines.journal.time.sleep", meanwhile)
+    with pytest.raises(FileNotFoundError):
+        Journal.reopen(journal.folder)
+
+
+def test_a_closed_journal_is_deleted_unless_somebody_goes_on_with_it() -> None:
+    journal = resumable(KeyboardInterrupt())
+    file = journal.folder / NAME
+    closed = close_orphan(file)
+    assert closed
+    assert not journals.delete_closed(journal.folder, closed), "its state is there"
+    with Journal.reopen(journal.folder):
+        Path("running.json").unlink()
+        assert not journals.delete_closed(journal.folder, closed), "it is being written"
+    assert not journals.delete_closed(journal.folder, closed), "it was written since"
+    closed = close_orphan(file, closed)
+    assert closed
+    assert journals.delete_closed(journal.folder, closed)
+    assert not journal.folder.exists()
 
 
 def test_writing_is_quick_enough_to_stay_out_of_trainings_way() -> None:

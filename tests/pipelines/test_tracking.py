@@ -2,11 +2,13 @@
 
 import contextlib
 import http.server
+import json
 import os
 import shutil
 import signal
 import socket
 import socketserver
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,9 +22,10 @@ from typing import Any
 
 import pytest
 
-from pipelines import delivery, journal, places, tracking
+from pipelines import delivery, journal, places, rebuild, tracking
 from pipelines.delivery import Delivery, send_outbox, unsent
 from pipelines.journal import NAME, Journal
+from pipelines.turn import Taken, Turn
 
 Environment = Callable[[], dict[str, str]]
 VERSION = {"data.prepared": "p1", "val_accuracy": "0.9", "val_loss": "0.3"}
@@ -289,7 +292,7 @@ CALLS += ["create_registered_model", "create_model_version", "set_registered_mod
 
 
 @contextlib.contextmanager
-def dying_after(calls: int) -> Iterator[list[str]]:
+def dying_after(calls: int, names: list[str] = CALLS) -> Iterator[list[str]]:
     """The sender dies right after its n-th call that changes something, before it can remember anything."""
     client = tracking._client(tracking.uri())
     done: list[str] = []
@@ -305,7 +308,7 @@ def dying_after(calls: int) -> Iterator[list[str]]:
         return call
 
     with pytest.MonkeyPatch.context() as patch:
-        for call in CALLS:
+        for call in names:
             patch.setattr(client, call, counted(call, getattr(client, call)))
         yield done
 
@@ -329,6 +332,118 @@ def test_a_sender_that_dies_after_any_of_its_calls_sends_nothing_twice_and_loses
     assert number > 10
 
 
+def test_a_run_that_was_made_and_not_remembered_is_found_in_whichever_chunk_it_stands(
+    sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "CHUNK", 3)
+    for number in (2, 3, 4):
+        name = f"x{number}"
+        file = kept(write_search(name, trials=3, epochs=2))
+        with dying_after(number, ["create_run"]), pytest.raises(Killed):
+            send_outbox()
+        send_outbox()
+        assert known(name) == told(file)
+
+
+def test_a_journal_whose_memory_was_lost_is_sent_again_to_the_same_runs(sqlite: str) -> None:
+    with Journal("search@x") as book:
+        run = book.start("x", "search", {})
+        for number in range(3):
+            book.end(book.start("x", f"trial-{number}", {}, parent=run))
+        send_outbox()
+        (book.folder / "sent.jsonl").unlink()
+        book.metrics(run, 1, {"loss": 0.5})
+        send_outbox()
+        book.end(run)
+    file = kept(book.folder)
+    send_outbox()
+    assert known("x") == told(file)
+
+
+def test_a_database_that_was_deleted_meanwhile_gets_everything(sqlite: str, empty_database: Path) -> None:
+    Path("running.json").touch()
+    with Journal("search@x", resumable=Path("running.json")) as book:
+        book.start("x", "search", {})
+    send_outbox()
+    tracking._client.cache_clear()
+    shutil.copy(empty_database, "mlruns/mlflow.db")
+    with Journal.reopen(book.folder) as again:
+        run = next(iter(again.history()))
+        again.metrics(run, 1, {"loss": 0.5})
+        again.end(run)
+        with pytest.raises(Exception, match="not found"):
+            send_outbox()
+        send_outbox()
+        assert known("x") == told(book.folder / NAME)
+
+
+# --- each event is read and sent once -----------------------------------------------------------------------------
+
+
+def test_a_poll_reads_only_what_is_new(sqlite: str) -> None:
+    outbox = delivery.Outbox()
+    with Journal("search@x") as book:
+        run = book.start("x", "search", {})
+        for step in range(50):
+            book.metrics(run, step, {"loss": 1.0})
+        outbox.send()
+        file = book.folder / NAME
+        expected = told(file)
+        with file.open("r+b") as old:  # whoever reads it again, fails
+            old.write(b"x" * (file.stat().st_size - 1))
+        outbox.send()
+        book.metrics(run, 50, {"loss": 0.5})
+        (event,) = (event for event, _ in journal.lines(file, memory(book.folder)[-1]["offset"]))
+        outbox.send()
+        send_outbox()
+        assert memory(book.folder)[-1]["offset"] == file.stat().st_size
+        expected[run]["metrics"] = sorted([*expected[run]["metrics"], ("loss", 50, 0.5, event["time"])])
+        (found,) = known("x").values()
+        assert found["metrics"] == expected[run]["metrics"]
+
+
+def memory(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "sent.jsonl").read_text().splitlines()]
+
+
+def test_runs_are_looked_up_by_the_chunk_and_remembered_once(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "CHUNK", 50)
+    client = tracking._client(sqlite)
+    searches: list[str] = []
+    real = client.search_runs
+    with Journal("search@x") as book, monkeypatch.context() as patch:
+        parent = book.start("x", "search", {})
+        for number in range(60):
+            book.end(book.start("x", f"trial-{number}", {}, parent=parent))
+        patch.setattr(client, "search_runs", lambda *args, **kwargs: searches.append("") or real(*args, **kwargs))
+        send_outbox()
+        assert len(searches) == 3, "121 events are three chunks"
+        remembered = [run for line in memory(book.folder) for run in line.get("ids", {})]
+        assert sorted(remembered) == sorted(told(book.folder / NAME))
+        assert len(known("x")) == 61
+
+
+def test_a_journal_that_may_go_on_is_kept_until_its_state_is_gone(sqlite: str) -> None:
+    """As when the search is killed after it has forgotten its results, before it could release its journal."""
+    Path("running.json").touch()
+    with Journal("search@x", resumable=Path("running.json")) as book:
+        run = book.start("x", "search", {})
+        book.end(run)
+    file = kept(book.folder)
+    outbox = delivery.Outbox()
+    for _ in range(2):
+        outbox.send()
+        assert unsent() == [book.folder]
+        assert known("x") == told(file)
+    Path("running.json").unlink()
+    outbox.send()
+    assert unsent() == []
+    assert known("x") == told(file)
+
+
+# --- several processes and one database ---------------------------------------------------------------------------
+
+
 SENDER = """
 import sys, time
 from pathlib import Path
@@ -337,45 +452,183 @@ tracking._client(tracking.uri())
 Path("ready-" + sys.argv[1]).touch()
 while not Path("go").exists():
     time.sleep(0.005)
-for _ in range(20):
-    delivery.send_outbox()
-    if not delivery.unsent():
-        break
-    time.sleep(0.2)
+while delivery.unsent():
+    delivery.send_outbox(patience=30)
+    time.sleep(0.05)
 """
 
 
 @contextlib.contextmanager
-def senders(names: str, environment: Environment) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes that begin to send at the same moment."""
-    started = [subprocess.Popen([sys.executable, "-c", SENDER, name], env=environment()) for name in names]
+def together(programs: dict[str, str], environment: Environment) -> Iterator[dict[str, "subprocess.Popen[str]"]]:
+    """Processes that begin their work at the same moment; each is given its name."""
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    started = {
+        name: subprocess.Popen([sys.executable, "-c", program, name], env=environment(), **pipes)
+        for name, program in programs.items()
+    }
     try:
         deadline = time.monotonic() + 60
-        while not all(Path(f"ready-{name}").exists() for name in names) and time.monotonic() < deadline:
+        while not all(Path(f"ready-{name}").exists() for name in programs) and time.monotonic() < deadline:
             time.sleep(0.02)
         Path("go").touch()
         yield started
     finally:
-        for process in started:
+        for process in started.values():
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 def test_two_processes_that_send_at_once_send_nothing_twice(sqlite: str, environment: Environment) -> None:
     files = [kept(write_search(name, trials=3)) for name in ("x1", "x2", "x3")]
-    with senders("ab", environment) as started:
-        assert [process.wait(60) for process in started] == [0, 0]
+    with together({"a": SENDER, "b": SENDER}, environment) as started:
+        assert [process.communicate(timeout=60)[0] for process in started.values()] == ["", ""]
     assert unsent() == []
     assert [known(f"x{n}") for n in (1, 2, 3)] == [told(file) for file in files]
 
 
 def test_a_sender_killed_for_real_sends_nothing_twice(sqlite: str, environment: Environment) -> None:
     files = [kept(write_search(name, trials=6)) for name in ("x1", "x2")]
-    with senders("a", environment) as (process,):
+    with together({"a": SENDER}, environment) as started:
         time.sleep(0.15)
-        process.send_signal(signal.SIGKILL)
+        started["a"].send_signal(signal.SIGKILL)
     send_outbox()
     assert [known(name) for name in ("x1", "x2")] == [told(file) for file in files]
+
+
+STAGE = """
+import sys, time
+from pathlib import Path
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from pipelines import tracking
+from pipelines.delivery import Delivery
+from pipelines.journal import Journal
+@event.listens_for(Engine, "handle_error")
+def tell(context):
+    if "locked" in str(context.original_exception):
+        print("a lock was met", flush=True)
+name = sys.argv[1]
+tracking._client(tracking.uri())
+Path("ready-" + name).touch()
+while not Path("go").exists():
+    time.sleep(0.005)
+with Delivery(grace=200), Journal("search@" + name) as book:
+    parent = book.start(name, "search", {})
+    for number in range(8):
+        run = book.start(name, f"trial-{number:04d}", {"trial": str(number)}, parent=parent)
+        book.params(run, {"lr": number})
+        for epoch in range(30):
+            book.metrics(run, epoch, {"val_loss": 1 / (epoch + 1)})
+        book.end(run)
+        time.sleep(0.1)
+    book.end(parent)
+    book.save(Path(name + ".jsonl"))
+"""
+# MLflow waits 20 s for SQLite's lock; these do not wait at all, so that any two that write at once meet it.
+IMPATIENT = """
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+@event.listens_for(Engine, "before_cursor_execute", retval=True)
+def hasten(connection, cursor, statement, values, *_):
+    return statement.replace("busy_timeout = 20000", "busy_timeout = 0"), values
+"""
+READER = """
+import sys, time
+from pathlib import Path
+from pipelines import tracking
+client = tracking._client(tracking.uri())
+Path("ready-" + sys.argv[1]).touch()
+seen = 0
+while not Path("stop").exists():
+    for experiment in client.search_experiments():
+        for run in client.search_runs([experiment.experiment_id], max_results=100):
+            seen += len(client.get_metric_history(run.info.run_id, "val_loss"))
+print(seen > 0)
+"""
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["alone", "read"])
+def test_stages_that_send_to_one_database_at_once_meet_no_lock(
+    sqlite: str, environment: Environment, read: bool
+) -> None:
+    names = ("x1", "x2", "x3")
+    programs = {**dict.fromkeys(names, STAGE), "reader": READER} if read else dict.fromkeys(names, IMPATIENT + STAGE)
+    with together(programs, environment) as started:
+        said = {name: started[name].communicate(timeout=200)[0] for name in names}
+        Path("stop").touch()
+        if read:
+            assert started["reader"].communicate(timeout=60)[0] == "True\n"
+    assert said == dict.fromkeys(names, "")
+    assert [process.returncode for process in started.values()] == [0] * len(programs)
+    assert unsent() == []
+    for name in names:
+        assert known(name) == told(Path(f"{name}.jsonl"))
+
+
+def test_a_poll_passes_over_when_another_process_sends_and_the_end_waits_for_it(
+    sqlite: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(delivery, "POLL_SECONDS", 0.05)
+    with Turn(sqlite) as other:
+        other.take()
+        file = kept(write_search("x"))
+        with pytest.raises(Taken):
+            send_outbox()
+        assert known("x") == {}
+        timer = threading.Timer(1.0, other.__exit__, (None, None, None))
+        with Delivery(grace=30):
+            timer.start()
+        timer.join()
+    assert capsys.readouterr() == ("", "")
+    assert known("x") == told(file)
+    assert unsent() == []
+
+
+def test_who_waits_in_vain_for_another_process_is_told_so(sqlite: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with Turn(sqlite) as other:
+        other.take()
+        write_search("x")
+        with Delivery(grace=2):
+            pass
+    said = capsys.readouterr().err
+    assert "1 journal(s) are not sent" in said
+    assert "another process is sending to the same database" in said
+    assert "Nothing is lost" in said
+
+
+def test_a_reader_that_locks_the_database_for_longer_than_mlflow_waits_is_outlived(
+    sqlite: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """MLflow waits 20 s for a lock; here 0.02 s."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    met: list[str] = []
+    tracking._client(sqlite)
+    file = kept(write_search("x"))
+    reader = sqlite3.connect("mlruns/mlflow.db", isolation_level=None)
+
+    def hasten(_: Any, __: Any, statement: str, values: Any, *___: Any) -> tuple[str, Any]:
+        return statement.replace("busy_timeout = 20000", "busy_timeout = 20"), values
+
+    def note(context: Any) -> None:
+        if "locked" in str(context.original_exception):
+            met.append(str(context.original_exception))
+            if len(met) == 2:
+                reader.execute("ROLLBACK")
+
+    event.listen(Engine, "before_cursor_execute", hasten, retval=True)
+    event.listen(Engine, "handle_error", note)
+    try:
+        reader.execute("BEGIN EXCLUSIVE")
+        assert rebuild.sync(params_of()) == 0
+    finally:
+        event.remove(Engine, "before_cursor_execute", hasten)
+        event.remove(Engine, "handle_error", note)
+        reader.close()
+    assert len(met) == 2
+    assert capfd.readouterr() == ("", "")
+    assert known("x") == told(file)
 
 
 def test_a_journal_of_a_killed_writer_is_closed_and_sent(sqlite: str) -> None:
@@ -510,12 +763,12 @@ def test_a_server_that_comes_back_gets_everything(sqlite: str, monkeypatch: pyte
     calls = 0
     real = tracking.Sender.send
 
-    def flaky(self: Any, file: Path) -> None:
+    def flaky(self: Any, file: Path, patience: float) -> None:
         nonlocal calls
         calls += 1
         if calls <= 3:
             raise ConnectionError("down")
-        real(self, file)
+        real(self, file, patience)
 
     monkeypatch.setattr(tracking.Sender, "send", flaky)
     with Delivery():
@@ -568,7 +821,7 @@ def test_a_password_is_neither_printed_nor_written(
     with Journal("s") as book:
         book.start(name, "n", {})
         send_outbox()
-        assert (book.folder / "sent.json").exists()
+        assert (book.folder / "sent.jsonl").exists()
         written = [path.read_text() for path in Path().rglob("*") if path.is_file()]
         assert not [text for text in written if "s3cret" in text]
     assert known(name)
@@ -610,21 +863,21 @@ def write_outs(name: str) -> dict[str, Any]:
 def test_a_lost_database_is_rebuilt_from_the_outs_once(sqlite: str, empty_database: Path) -> None:
     expected = write_outs("one")
     shutil.rmtree(".fifty")
-    assert tracking.sync(params_of("one", "without-outs")) == 3
+    assert rebuild.sync(params_of("one", "without-outs")) == 3
     assert known("one") == expected
     champion = tracking._client(sqlite).get_model_version_by_alias("model-one", tracking.CHAMPION)
-    assert tracking.sync(params_of("one")) == 0
+    assert rebuild.sync(params_of("one")) == 0
     assert known("one") == expected
     assert int(champion.version) == 1
 
 
 def test_a_run_that_a_person_deleted_stays_deleted(sqlite: str) -> None:
     expected = write_outs("one")
-    tracking.sync(params_of("one"))
+    rebuild.sync(params_of("one"))
     client = tracking._client(sqlite)
     gone = next(iter(expected))
     client.delete_run(tracking.find_run(gone).info.run_id)
-    assert tracking.sync(params_of("one")) == 0
+    assert rebuild.sync(params_of("one")) == 0
     assert gone not in known("one")
 
 
@@ -648,7 +901,41 @@ def test_outs_that_were_half_sent_are_sent_whole(sqlite: str) -> None:
     half.write_text("".join(lines[:4]))
     tracking.Sender(places.results("one") / "search", None).send(half)
     assert tracking.find_run(first["run"]).info.status == "RUNNING"
-    assert tracking.sync(params_of("one")) == 3
+    assert rebuild.sync(params_of("one")) == 3
+    assert known("one") == expected
+
+
+def test_what_another_process_is_sending_is_not_rebuilt_beside_it(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuild, "PATIENCE_SECONDS", 0.1)
+    expected = write_outs("one")
+    with contextlib.ExitStack() as other:
+        for folder in unsent():
+            assert other.enter_context(delivery._alone(folder, 0.0))
+        assert rebuild.sync(params_of("one")) == 0
+        assert known("one") == {}
+    assert rebuild.sync(params_of("one")) == 0
+    assert known("one") == expected
+
+
+REBUILDER = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from pipelines import rebuild, tracking
+tracking._client(tracking.uri())
+Path("ready-" + sys.argv[1]).touch()
+while not Path("go").exists():
+    time.sleep(0.005)
+print(rebuild.sync(SimpleNamespace(experiments=["one"])))
+"""
+
+
+def test_two_processes_that_rebuild_at_once_rebuild_nothing_twice(sqlite: str, environment: Environment) -> None:
+    expected = write_outs("one")
+    shutil.rmtree(".fifty")
+    with together({"a": REBUILDER, "b": REBUILDER}, environment) as started:
+        said = sorted(process.communicate(timeout=100)[0] for process in started.values())
+    assert said == ["0\n", "3\n"]
     assert known("one") == expected
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import tracking, ui
+from pipelines import rebuild, ui
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ def test_what_cannot_be_sent_stops_the_dashboard_with_its_sentence(
     def fail(_: object) -> int:
         raise OSError("disk full")
 
-    monkeypatch.setattr(tracking, "sync", fail)
+    monkeypatch.setattr(rebuild, "sync", fail)
     assert run("--port", str(free_port())) == 1
     assert "disk full" in capsys.readouterr().err
 
