@@ -1,9 +1,11 @@
-"""Sees that MLflow has all that the outbox and the outs hold.
+"""Sees that MLflow has all that the outbox and the outs hold; the command `python -m pipelines.tracking`.
 
 DVC restores outs without running a stage (`dvc checkout`, `dvc pull`, its run cache), and a database can be lost.
 """
 
+import argparse
 import fcntl
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pipelines import delivery, journal, places
-from pipelines.server import uri
+from pipelines.server import hidden, shown_uri, uri
 from pipelines.tracking import Sender, crown, find_run
 from pipelines.turn import Turn
 
@@ -80,3 +82,23 @@ def _persist(work: Callable[[], T]) -> T:
             if "database is locked" not in str(error):
                 raise
     return work()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Send, rebuild, and say what was done."""
+    argparse.ArgumentParser(
+        prog="python -m pipelines.tracking",
+        description="Send unsent records to MLflow and rebuild from the outs what it lacks.",
+    ).parse_args(arguments)
+    from pipelines.params import ParamsFaults, load
+
+    try:
+        rebuilt = sync(load())
+    except ParamsFaults as error:
+        print(error, file=sys.stderr)
+        return 2
+    except Exception as error:  # whatever a server answers, a person needs one sentence
+        print(f"tracking: {shown_uri()} did not take the records: {hidden(str(error))}", file=sys.stderr)
+        return 1
+    print(f"tracking: everything is in {shown_uri()}" + (f", {rebuilt} journal(s) rebuilt" if rebuilt else ""))
+    return 0

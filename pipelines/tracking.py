@@ -7,7 +7,6 @@ By default MLflow is an SQLite file with its artifacts beside it, in `mlruns/` o
 its timestamp, and MLflow drops a point that it has.
 """
 
-import argparse
 import fcntl
 import json
 import logging
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import journal
 from pipelines.sent import Sent
-from pipelines.server import fingerprint, hidden, shown_uri, uri
+from pipelines.server import fingerprint, uri
 from pipelines.turn import Turn, database
 
 if TYPE_CHECKING:
@@ -73,6 +72,7 @@ class Sender:
         self._client = _client(self._address)
         self._sent = Sent(memory, fingerprint())
         self._batches: dict[str, dict[str, list[Any]]] = {}
+        self._deleted: set[str] = set()
 
     def send(self, file: Path, patience: float = 0.0) -> None:
         """Send the events that were not sent yet to this server, in order, in batches.
@@ -81,30 +81,45 @@ class Sender:
             Taken: another process writes to the SQLite database, for longer than `patience` seconds.
             Exception: whatever the server or the network raised; what was sent by then is remembered.
         """
-        from mlflow.exceptions import MlflowException
-
         self._sent.recall(file)
         pending = journal.lines(file, self._sent.offset)
         with Turn(self._address, patience) as turn:
             while chunk := list(islice(pending, CHUNK)):
                 turn.take()
-                try:
-                    self._send([event for event, _ in chunk], turn)
-                except MlflowException as error:
-                    if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # a person deleted the database, say
-                        self._sent.forget()
-                    raise
+                self._insist([event for event, _ in chunk], turn)
                 self._sent.reached(chunk[-1][1])
+
+    def _insist(self, events: list[dict[str, Any]], turn: Turn) -> None:
+        """Send a chunk, whatever a person has deleted on the server."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._send(events, turn)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # the whole database, say
+                self._sent.forget()
+            if not self._find_deleted(events):
+                raise
+            self._send(events, turn)
 
     def _send(self, events: list[dict[str, Any]], turn: Turn) -> None:
         self._batches = {}
         self._look_up(events)
         for event in events:
             turn.breathe()
-            getattr(self, f"_{event['event']}")(event)
+            if event["event"] == "start" or event["run"] not in self._deleted:
+                getattr(self, f"_{event['event']}")(event)
         for run in list(self._batches):
             turn.breathe()
             self._flush(run)
+
+    def _find_deleted(self, events: list[dict[str, Any]]) -> bool:
+        """See which runs were deleted, for MLflow refuses what is told of them; return whether there are new ones."""
+        runs = {event["run"] for event in events if event["run"] in self._sent.ids} - self._deleted
+        states = {run: self._client.get_run(self._sent.ids[run]).info.lifecycle_stage for run in runs}
+        new = {run for run, state in states.items() if state == "deleted"}
+        self._deleted |= new
+        return bool(new)
 
     def _look_up(self, events: list[dict[str, Any]]) -> None:
         """Find the runs that these events begin and that the server has already: who made them could not remember.
@@ -274,26 +289,7 @@ def package_model(model: Any, example: Any, folder: Path) -> None:
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Send, rebuild, and say what was done."""
-    argparse.ArgumentParser(
-        prog="python -m pipelines.tracking",
-        description="Send unsent records to MLflow and rebuild from the outs what it lacks.",
-    ).parse_args(arguments)
-    from pipelines.params import ParamsFaults, load
-    from pipelines.rebuild import sync
-
-    try:
-        rebuilt = sync(load())
-    except ParamsFaults as error:
-        print(error, file=sys.stderr)
-        return 2
-    except Exception as error:  # whatever a server answers, a person needs one sentence
-        print(f"tracking: {shown_uri()} did not take the records: {hidden(str(error))}", file=sys.stderr)
-        return 1
-    print(f"tracking: everything is in {shown_uri()}" + (f", {rebuilt} journal(s) rebuilt" if rebuilt else ""))
-    return 0
-
-
 if __name__ == "__main__":
+    from pipelines.rebuild import main
+
     sys.exit(main())

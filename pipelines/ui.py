@@ -19,7 +19,7 @@ def main() -> int:
     if not 1 <= port <= 65535:
         print(f"ui: port {port} is not between 1 and 65535", file=sys.stderr)
         return 2
-    from pipelines import server, tracking
+    from pipelines import rebuild, server
 
     address = server.uri()
     if not address.startswith("sqlite:///"):
@@ -28,7 +28,7 @@ def main() -> int:
     if not _free(port):
         print(f"ui: port {port} is taken; choose another: make ui PORT={port + 1}", file=sys.stderr)
         return 1
-    if code := tracking.main([]):
+    if code := rebuild.main([]):
         return code
     # Without the query MLflow opens on its pages for language-model applications.
     print(f"ui: http://{HOST}:{port}/#/experiments?workflowType=machine_learning (Ctrl-C ends it)", flush=True)

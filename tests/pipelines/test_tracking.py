@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from pipelines import delivery, journal, places, rebuild, tracking
+from pipelines import server as server_of
 from pipelines.delivery import Delivery, send_outbox, unsent
 from pipelines.journal import NAME, Journal
 from pipelines.turn import Taken, Turn
@@ -810,7 +811,7 @@ def test_the_servers_address_is_shown_without_user_and_password(
     monkeypatch: pytest.MonkeyPatch, address: str, shown: str
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    assert tracking.shown_uri() == shown
+    assert server_of.shown_uri() == shown
 
 
 def test_a_password_is_neither_printed_nor_written(
@@ -829,7 +830,7 @@ def test_a_password_is_neither_printed_nor_written(
     with Delivery(grace=8):
         write_search("x")
     write_params()
-    assert tracking.main([]) == 1
+    assert rebuild.main([]) == 1
     said = capfd.readouterr()
     assert "127.0.0.1" in said.err
     assert "s3cret" not in said.err + said.out
@@ -879,6 +880,28 @@ def test_a_run_that_a_person_deleted_stays_deleted(sqlite: str) -> None:
     client.delete_run(tracking.find_run(gone).info.run_id)
     assert rebuild.sync(params_of("one")) == 0
     assert gone not in known("one")
+
+
+def test_a_run_that_a_person_deletes_meanwhile_holds_up_no_other(sqlite: str) -> None:
+    client = tracking._client(sqlite)
+    with Journal("search@x") as book:
+        parent = book.start("x", "search", {})
+        trial = book.start("x", "trial", {}, parent=parent)
+        send_outbox()
+        client.delete_run(tracking.find_run(trial).info.run_id)
+        for step in range(3):
+            book.metrics(trial, step, {"loss": 1.0})
+            book.metrics(parent, step, {"loss": 1.0})
+        outbox = delivery.Outbox()
+        outbox.send()
+        book.tags(trial, {"status": "finished"})
+        book.end(trial)
+        outbox.send()
+        book.end(parent)
+    file = kept(book.folder)
+    send_outbox()
+    assert unsent() == []
+    assert known("x") == {parent: told(file)[parent]}
 
 
 def test_new_work_brings_a_deleted_experiment_back(sqlite: str) -> None:
@@ -942,10 +965,10 @@ def test_two_processes_that_rebuild_at_once_rebuild_nothing_twice(sqlite: str, e
 def test_the_command_sends_and_says_what_it_did(sqlite: str, capsys: pytest.CaptureFixture[str]) -> None:
     write_params()
     write_outs("digits-mlp")
-    assert tracking.main([]) == 0
+    assert rebuild.main([]) == 0
     assert capsys.readouterr().out == f"tracking: everything is in {sqlite}\n"
     Path("params.yaml").write_text("x: 1\n")
-    assert tracking.main([]) == 2
+    assert rebuild.main([]) == 2
     assert "x: unknown key" in capsys.readouterr().err
 
 
