@@ -44,6 +44,7 @@ class Setting:
         epochs: over which every lane's schedule stretches.
         device: where to train.
         dtype: of the weights; float64 is for proofs.
+        compiled: whether the fused engine takes its steps through `torch.compile`.
     """
 
     family: type[LitModel]
@@ -51,6 +52,7 @@ class Setting:
     epochs: int
     device: torch.device = CPU
     dtype: torch.dtype = torch.float32
+    compiled: bool = False
 
 
 class Engine(Protocol):

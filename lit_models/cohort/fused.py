@@ -14,6 +14,7 @@ from torch.func import functional_call, vmap
 
 from lit_models.augment import Mixing, draw_mixing
 from lit_models.base import FamilyConfig
+from lit_models.cohort.compiled import Compiled, Group
 from lit_models.cohort.dense_conv import DenseConvolutions
 from lit_models.cohort.engine import Figures, Setting, build, rates, sampler, substate
 from lit_models.cohort.lanes import Lane, LaneLosses, LaneValues
@@ -53,6 +54,7 @@ class FusedEngine:
             for name, _ in models[0].network.named_buffers()
         }
         self._samplers = [sampler(setting, lane) for lane in self._rows]
+        self._train = Compiled(self._training) if setting.compiled else self._training
 
     @property
     def lanes(self) -> list[Lane]:
@@ -90,13 +92,23 @@ class FusedEngine:
         data = self.setting.data
         x = data.x.index_select(0, index.reshape(-1)).view(*index.shape, *data.x.shape[1:])
         keys = np.array([noise.next() for noise in noises], dtype=np.uint32).view(np.int32)
-        weights = self._optimizer.weights.requires_grad_()
         own = (x, data.y[index], torch.from_numpy(keys).to(x.device), *self._mixing(index, noises))
-        losses = self._mapped("training_losses", weights, own)
-        (gradients,) = torch.autograd.grad(losses.mean(dim=1).sum(), weights)
-        weights.requires_grad_(False)
+        losses, gradients = self._train(*self._stacked, {"weights": self._optimizer.weights}, dict(enumerate(own)))
         self._optimizer.step(gradients, lr)
-        return losses.detach()
+        return losses
+
+    @property
+    def _stacked(self) -> tuple[Group, Group, Group]:
+        return self._buffers, self._values.config, self._values.attributes
+
+    def _training(
+        self, buffers: Group, config: Group, attributes: Group, weights: Group, own: Group
+    ) -> tuple[Tensor, Tensor]:
+        """Return the losses (K, B) and their gradients (K, P); all that changes from call to call is an argument."""
+        leaf = weights["weights"].detach().requires_grad_()
+        losses = self._mapped("training_losses", leaf, (buffers, config, attributes), tuple(own.values()))
+        (gradients,) = torch.autograd.grad(losses.mean(dim=1).sum(), leaf)
+        return losses.detach(), gradients
 
     def _mixing(self, index: Tensor, noises: Sequence[EpochNoise]) -> tuple[Tensor, ...]:
         """Draw each lane's mixing, stacked; nothing if no lane mixes."""
@@ -116,18 +128,25 @@ class FusedEngine:
         self._template.eval()
         sums = torch.zeros(len(self._rows), 2, device=self.setting.device, dtype=self.setting.dtype)
         for x, y in self.setting.data.validation():
-            sums += self._mapped("validation_sums", self._optimizer.weights, (), x, y)
+            sums += self._mapped("validation_sums", self._optimizer.weights, self._stacked, (), x, y)
         loss, hits = (sums / len(self.setting.data.val_y)).T.tolist()
         return list(zip(loss, hits, strict=True))
 
-    def _mapped(self, step: str, weights: Tensor, own: tuple[Tensor, ...], *shared: Tensor) -> Tensor:
+    def _mapped(
+        self,
+        step: str,
+        weights: Tensor,
+        stacked: tuple[Group, Group, Group],
+        own: tuple[Tensor, ...],
+        *shared: Tensor,
+    ) -> Tensor:
         """Call a method of the model for all lanes: `own` inputs have a row for each lane, `shared` are the same."""
         parts = torch.split(weights, [shape.numel() for shape in self._shapes], dim=1)
         parameters = {
             f"model.network.{name}": part.view(len(part), *shape)
             for name, part, shape in zip(self._names, parts, self._shapes, strict=True)
         }
-        buffers = {f"model.network.{name}": buffer for name, buffer in self._buffers.items()}
+        buffers = {f"model.network.{name}": buffer for name, buffer in stacked[0].items()}
 
         def lane(stacked: dict[str, Tensor], values: Any, attributes: Any, own: tuple[Tensor, ...]) -> Tensor:
             if step == "training_losses":
@@ -140,7 +159,7 @@ class FusedEngine:
 
         mapped: Callable[..., Tensor] = vmap(lane)
         with DenseConvolutions():
-            return mapped({**parameters, **buffers}, self._values.config, self._values.attributes, own)
+            return mapped({**parameters, **buffers}, *stacked[1:], own)
 
     def keep(self, trials: Collection[int]) -> None:
         """Drop all other lanes, but for a spare beside a last one: a single lane would take other kernels."""
