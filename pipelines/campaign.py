@@ -8,7 +8,8 @@ from typing import Any
 from pipelines import places
 from pipelines.cohorts import Cohort
 from pipelines.faults import Fault
-from pipelines.planning import Order, Planned, Planner
+from pipelines.planner import Planner
+from pipelines.planning import Order, Planned
 from pipelines.recorder import OVER, Recorder
 from pipelines.search_state import SearchState
 from pipelines.searchers import SEARCHERS, Generations
@@ -28,6 +29,8 @@ class Campaign:
         self._done = {record["name"]: record["text"] for record in state.records()}
         self._given_up = {line["given up"]["name"]: line for line in state.plan if "given up" in line}
         self._first = 0
+        # Bytes of a GPU that the cohorts of this generation may fill; 0 if they were planned for none.
+        self.gpu_memory = 0
         # Planning takes torch some seconds to import; meanwhile Ray starts.
         self._ahead: Future[Planned] | None = None if self._planned else self._submit()
 
@@ -110,7 +113,7 @@ class Campaign:
     def _generation(self, number: int) -> list[Cohort]:
         """Return the cohorts of a generation as planned, and with it what was split."""
         if number < len(self._planned):
-            cohorts: list[Cohort] = list(self._planned[number]["cohorts"])
+            line = self._planned[number]
         else:
             planned = (self._ahead or self._submit()).result()
             self._ahead = None
@@ -118,8 +121,11 @@ class Campaign:
                 raise Fault(planned.fault)
             for note in planned.notes:
                 self._work.say(note)
-            self._state.add({"generation": number, "cohorts": planned.cohorts, "notes": planned.notes})
-            cohorts = planned.cohorts
+            line = {"generation": number, "cohorts": planned.cohorts, "notes": planned.notes}
+            line["gpu_memory"] = planned.gpu_memory
+            self._state.add(line)
+        cohorts: list[Cohort] = list(line["cohorts"])
+        self.gpu_memory = line["gpu_memory"]
         splits = {line["split"]: line["parts"] for line in self._state.plan if "split" in line}
         while broken := [cohort for cohort in cohorts if cohort["name"] in splits]:
             for cohort in broken:

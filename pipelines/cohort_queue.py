@@ -41,6 +41,7 @@ class CohortQueue(Searcher):
         split: told of a cohort that keeps dying; returns its parts.
         give_up: told of a cohort of one trial that keeps dying, and why.
         say: tells the person at the terminal.
+        share: told of the cohorts of a generation, returns the fraction of a GPU that each is given.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class CohortQueue(Searcher):
         split: Callable[[Cohort, str], list[Cohort]],
         give_up: Callable[[Cohort, str], None],
         say: Callable[[str], None],
+        share: Callable[[list[Cohort]], float] = lambda _: 0.0,
     ) -> None:
         super().__init__()
         self._generations = generations
         self._reached, self._split, self._give_up = reached, split, give_up
-        self._say = say
+        self._say, self._share = say, share
+        self._gpu = 0.0
         self._waiting: list[Cohort] = []
         self._placed: dict[str, Cohort] = {}
         self._lives: dict[str, _Life] = {}
@@ -78,11 +81,12 @@ class CohortQueue(Searcher):
                     self.empty = True
                     return str(Searcher.FINISHED)
                 self._waiting = list(following)
+                self._gpu = self._share(self._waiting)
         if self.error:
             return str(Searcher.FINISHED)
         self._placed[trial_id] = cohort = self._waiting.pop(0)
         # One string: Tune walks through, flattens and copies whatever is structured.
-        return {"cohort": json.dumps(cohort)}
+        return {"cohort": json.dumps(cohort), "gpu": self._gpu}
 
     @contextmanager
     def kept(self) -> Iterator[None]:

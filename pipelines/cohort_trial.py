@@ -14,7 +14,7 @@ def run_trial(config: dict[str, Any], task: dict[str, Any]) -> None:
     cohort cannot go on.
 
     Args:
-        config: `cohort` is the plan's, as JSON.
+        config: `cohort` is the plan's, as JSON; `gpu` the fraction of a GPU that Ray has kept for it.
         task: what all cohorts of the search share: `family`, `prepared`, `augmented`, and `state`, the folder of
             checkpoints.
     """

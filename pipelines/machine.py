@@ -9,6 +9,8 @@ from pipelines.section import Section
 
 # What the system, Ray and MLflow need beside the cohorts.
 SPARE = 0.6
+# Ray counts resources in so small parts; in them, more than so many on a GPU would leave room for one more.
+SHARES, MOST_ON_A_GPU = 10_000, 99
 
 
 class MachineConfig(Section):
@@ -16,7 +18,8 @@ class MachineConfig(Section):
 
     workers: Literal["auto"] | int = Field(default="auto", description="cohorts trained at a time; `auto`: the cores")
     memory_gb: Literal["auto"] | float = Field(
-        default="auto", description="memory that one worker may take, GB; `auto`: its share of 60 % of the machine's"
+        default="auto",
+        description="memory that one worker may take, GB; `auto`: its share of 60 % of the machine's; not a GPU's",
     )
 
     @field_validator("workers")
@@ -39,7 +42,7 @@ class MachineConfig(Section):
         return max(1, cores // threads) if self.workers == "auto" else self.workers
 
     def memory(self) -> int:
-        """Bytes that one worker may take.
+        """Bytes that one worker may take of the main memory.
 
         Its share of the whole memory, not of what happens to be free, and of the cores, not of the workers: a plan
         must come out the same every time on one kind of machine.
@@ -48,3 +51,21 @@ class MachineConfig(Section):
             return int(self.memory_gb * 1e9)
         whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return int(whole * SPARE) // (os.cpu_count() or 1)
+
+
+def gpu_share(memory: list[int], total: int, workers: int) -> float:
+    """Say what fraction of a GPU each cohort is given, so that the largest fits as often as cohorts are placed on it.
+
+    Args:
+        memory: bytes that each cohort takes, as probed; 0 if it was not.
+        total: bytes that cohorts may fill.
+        workers: cohorts that are trained at a time for each GPU.
+
+    Returns:
+        1/n for a whole n, rounded down to the ten-thousandths that Ray counts in; 1 where a cohort was not probed, or
+        does not fit twice.
+    """
+    if not memory or min(memory) <= 0:
+        return 1.0
+    fits = max(1, min(total // max(memory), workers, MOST_ON_A_GPU))
+    return SHARES // fits / SHARES

@@ -1,19 +1,15 @@
 """Which trials share a cohort, how many at most, by which engine: settled before the first step, then recorded.
 
-Runs in a process of its own, for it needs torch, and the search's own process would rather start Ray meanwhile.
+Needs torch, and so runs in a process of its own; see planner.py.
 """
 
 import json
 import math
-import os
-import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from multiprocessing import get_context
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any, NamedTuple, NoReturn
+
+from pipelines.plan_rules import brackets, rule
 
 VERSION = 1
 
@@ -30,7 +26,7 @@ class Order:
         bounds: float hyperparameter -> (low, high, logarithmic), what PBT may change.
         prepared: folder of the prepared data.
         augmented: folder of the augmented data.
-        memory: bytes that a worker may take.
+        memory: bytes of main memory that a worker may take; counts where there is no GPU.
         trials: in the whole search.
     """
 
@@ -47,58 +43,39 @@ class Order:
 
 @dataclass(frozen=True)
 class Planned:
-    """The cohorts of a generation, as plain data, and what there is to say about them, a sentence each."""
+    """The cohorts of a generation, as plain data, and what there is to say about them, a sentence each.
+
+    `gpu_memory` are the bytes of a GPU that they may fill together, 0 if they are planned for none.
+    """
 
     cohorts: list[dict[str, Any]]
     notes: list[str]
     fault: str = ""
+    gpu_memory: int = 0
 
 
-@contextmanager
-def planner() -> Iterator["Planner"]:
-    """Yield what plans in a process of its own; the process ends with the block, and with this process."""
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)) as pool:
-        yield Planner(pool)
+class _Impossible(Exception):
+    """There is nothing to plan; says why."""
 
 
-class Planner:
-    """Hands orders to the planning process."""
+class _Way(NamedTuple):
+    """How a group of lanes is trained, and why not fused, if so."""
 
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
-        self._pool = pool
-
-    def submit(self, order: Order) -> "Future[Planned]":
-        """Begin to plan."""
-        return self._pool.submit(plan, order)
-
-
-def _begin(parent: int) -> None:
-    import signal
-
-    from pipelines import startup
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    # A pool's process waits for work for ever, even if the process that would bring it was killed.
-    threading.Thread(target=watch, daemon=True).start()
-    # Ctrl-C reaches the whole process group; the search's own process decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    startup.collect_seldom()
-
-
-class _Unreadable(Exception):
-    """The data are not what they should be."""
+    engine: str
+    compiled: bool = False
+    reason: str = ""
 
 
 def plan(order: Order) -> Planned:
     """Group the trials into cohorts."""
+    from lit_models.cohort.memory import release
+
     try:
         return _plan(order)
-    except _Unreadable as error:
-        return Planned([], [], f"the data cannot be read: {error}")
+    except _Impossible as error:
+        return Planned([], [], str(error))
+    finally:
+        release()
 
 
 def _plan(order: Order) -> Planned:
@@ -115,33 +92,21 @@ def _plan(order: Order) -> Planned:
         for number, config in enumerate(order.configs, order.first)
     ]
     groups: dict[tuple[int, str], list[Lane]] = {}
-    for lane, bracket in zip(lanes, _brackets(order), strict=True):
+    for lane, bracket in zip(lanes, brackets(order.search, len(lanes)), strict=True):
         groups.setdefault((bracket, signature(order.family, lane.config)), []).append(lane)
     return _Cohorts(order).plan(groups)
-
-
-def _brackets(order: Order) -> list[int]:
-    """Say which of Hyperband's brackets each trial of this generation belongs to; without Hyperband all are in one."""
-    if order.search["scheduler"] != "hyperband":
-        return [0] * len(order.configs)
-    return [number for number, bracket in enumerate(_hyperband(order)) for _ in range(bracket.trials)]
-
-
-def _hyperband(order: Order) -> list[Any]:
-    from lit_models.cohort.rules import brackets
-
-    search = order.search
-    return brackets(len(order.configs), search["epochs"], search["eta"], search["grace_epochs"])
 
 
 class _Cohorts:
     """Makes cohorts of groups of lanes that could be fused."""
 
     def __init__(self, order: Order) -> None:
-        import torch
+        from lit_models.cohort.memory import gpu_memory
 
         self.order, self.search = order, order.search
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.gpu = gpu_memory()
+        self.device = "cuda" if self.gpu else "cpu"
+        self.memory = self.gpu or order.memory
         self.cohorts: list[dict[str, Any]] = []
         self.notes: dict[str, int] = {}
         self._data: Any = None
@@ -153,22 +118,28 @@ class _Cohorts:
         singles: dict[int, list[Any]] = {}
         for (bracket, _), lanes in groups.items():
             cost = step_cost(self._family, lanes[0].config, self._spec)
-            if cost.bytes > self.order.memory:
-                need, have = cost.bytes / 1e9, self.order.memory / 1e9
-                fault = f"one trial needs about {need:.2g} GB, and a worker may take {have:.2g} GB"
-                return Planned([], [], f"{fault}; lower batch_size or the model's size, or raise machine.memory_gb")
+            if cost.bytes > self.memory:
+                self._refuse(f"one trial needs about {cost.bytes / 1e9:.2g} GB")
             if len(lanes) == 1:
                 singles.setdefault(bracket, []).extend(lanes)
                 continue
-            engine, reason = self._engine(lanes, cost)
-            if reason:
-                self.notes[reason] = self.notes.get(reason, 0) + len(lanes)
-            self._divide(lanes, bracket, engine, cost)
+            way = self._way(lanes, cost)
+            if way.reason:
+                self._note(f"are trained one by one: {way.reason}", lanes)
+            self._divide(lanes, bracket, way, cost)
         for bracket, lanes in singles.items():
-            self.notes["every one of these has an architecture of its own"] = len(lanes)
-            self._divide(lanes, bracket, "lone", step_cost(self._family, lanes[0].config, self._spec))
-        notes = [f"{count} trials are trained one by one: {reason}" for reason, count in self.notes.items()]
-        return Planned(self.cohorts, notes)
+            self._note("are trained one by one: every one of these has an architecture of its own", lanes)
+            self._divide(lanes, bracket, _Way("lone"), step_cost(self._family, lanes[0].config, self._spec))
+        return Planned(self.cohorts, [f"{count} trials {text}" for text, count in self.notes.items()], "", self.gpu)
+
+    def _note(self, text: str, lanes: list[Any]) -> None:
+        self.notes[text] = self.notes.get(text, 0) + len(lanes)
+
+    def _refuse(self, what: str) -> NoReturn:
+        """Give up for want of memory."""
+        where, mend = ("a GPU's cohorts", "") if self.gpu else ("a worker", ", or raise machine.memory_gb")
+        have = f"{where} may take {self.memory / 1e9:.2g} GB"
+        raise _Impossible(f"{what}, and {have}; lower batch_size or the model's size{mend}")
 
     @property
     def _family(self) -> Any:
@@ -184,86 +155,117 @@ class _Cohorts:
 
         return load_spec(Path(self.order.prepared))
 
-    def _engine(self, lanes: list[Any], cost: Any) -> tuple[str, str]:
-        """Return the engine, and why it is not the fused one."""
+    def _way(self, lanes: list[Any], cost: Any) -> _Way:
+        """Choose the engine."""
         from lit_models.cohort.cost import choose_engine, obstacle, probe
 
         wanted = self.search["engine"]
         if wanted == "lone":
-            return "lone", "search.engine says so"
+            return _Way("lone", reason="search.engine says so")
         if self.search["K"] == 1:
-            return "lone", "search.K is 1"
+            return _Way("lone", reason="search.K is 1")
         if wanted == "auto" and choose_engine(cost, self.device) == "lone":
             size = f"{cost.flops_per_kernel / 1e6:.3g} MFLOP a kernel"
-            return "lone", f"their kernels are so large ({size}) that fusing them gains nothing on this device"
+            reason = f"their kernels are so large ({size}) that fusing them gains nothing on this device"
+            return _Way("lone", reason=reason)
         setting = self._setting()
         if hindrance := obstacle(lanes[:2], setting):
-            return "lone", f"they cannot be fused ({hindrance})"
+            return _Way("lone", reason=f"they cannot be fused ({hindrance})")
+        setting = replace(setting, compiled=self._compiles(lanes, setting))
         if wanted == "probe" and probe(lanes[: self._most("fused", cost)], setting) == "lone":
-            return "lone", "a timed probe found it faster"
-        return "fused", ""
+            return _Way("lone", reason="a timed probe found it faster")
+        return _Way("fused", setting.compiled)
+
+    def _compiles(self, lanes: list[Any], setting: Any) -> bool:
+        """Say whether fused steps go through torch.compile: where it is wanted, and works."""
+        from lit_models.cohort.cost import COMPILE, obstacle
+
+        wanted = self.search["compile"]
+        if wanted == "never" or (wanted == "auto" and not COMPILE[self.device]):
+            return False
+        if hindrance := obstacle(lanes[:2], replace(setting, compiled=True)):
+            self._note(f"are trained as they are: {hindrance}", lanes)
+            return False
+        return True
 
     def _setting(self) -> Any:
         from pathlib import Path
 
-        import torch
-
         from lit_models.cohort.data import CohortData
         from lit_models.cohort.engine import Setting
+        from lit_models.cohort.memory import computing_on
 
-        device = torch.device(self.device)
+        device = computing_on(self.device)
         try:
             self._data = self._data or CohortData.read(Path(self.order.prepared), Path(self.order.augmented)).to(device)
         except Exception as error:  # whatever the file formats' libraries raise
-            raise _Unreadable(str(error)) from None
+            raise _Impossible(f"the data cannot be read: {error}") from None
         return Setting(self._family, self._data, self.search["epochs"], device)
 
     def _most(self, engine: str, cost: Any) -> int:
         from lit_models.cohort.cost import choose_lanes
 
-        best = choose_lanes(cost, engine, self.device, self.order.memory)  # type: ignore[arg-type]
+        best = choose_lanes(cost, engine, self.device, self.memory)  # type: ignore[arg-type]
         if self.search["K"] != "auto":
-            return int(self.search["K"] if engine == "lone" else min(self.search["K"], self.order.memory // cost.bytes))
+            return int(self.search["K"] if engine == "lone" else min(self.search["K"], self.memory // cost.bytes))
         # Rules compare the lanes of one cohort, so it must have enough of them.
         return int(best if self.search["scheduler"] == "none" else max(best, self.search["eta"] ** 2))
 
-    def _divide(self, lanes: list[Any], bracket: int, engine: str, cost: Any) -> None:
-        """Cut a group into cohorts of equal size, two at least where there are enough, for there may be two workers."""
-        parts = math.ceil(len(lanes) / self._most(engine, cost))
+    def _divide(self, lanes: list[Any], bracket: int, way: _Way, cost: Any) -> None:
+        """Cut a group into cohorts of equal size, two at least where there are enough, for there may be two workers.
+
+        On a GPU into more, where a cohort would not fit.
+        """
+        parts = math.ceil(len(lanes) / self._most(way.engine, cost))
         least = 2 if self.search["scheduler"] == "none" else 2 * self.search["eta"]
         if self.search["K"] == "auto" and len(lanes) >= 2 * least:
             parts = max(parts, 2)
-        for part in range(parts):
-            own = lanes[part * len(lanes) // parts : (part + 1) * len(lanes) // parts]
-            fused = engine if len(own) > 1 else "lone"
-            self.cohorts.append(self._cohort(own, bracket, fused))
+        while not (specs := self._probed(self._cut(lanes, parts, bracket, way))):
+            if parts == len(lanes):
+                self._refuse("one trial ran out of memory when it was tried")
+            parts = min(2 * parts, len(lanes))
+        self.cohorts += map(asdict, specs)
 
-    def _cohort(self, lanes: list[Any], bracket: int, engine: str) -> dict[str, Any]:
+    def _cut(self, lanes: list[Any], parts: int, bracket: int, way: _Way) -> list[Any]:
+        ends = [part * len(lanes) // parts for part in range(parts + 1)]
+        return [self._cohort(lanes[start:end], bracket, way) for start, end in pairwise(ends)]
+
+    def _probed(self, specs: list[Any]) -> list[Any]:
+        """Return the cohorts with the memory of a GPU that each takes; none if one does not fit."""
+        from lit_models.cohort.memory import cohort_memory
+
+        if not self.gpu:
+            return specs
+        kinds = {spec.name: self._kinds(spec) for spec in specs}
+        known: dict[frozenset[str], int] = {}
+        # Of cohorts whose lanes are alike, the largest speaks for all.
+        for spec in sorted(specs, key=lambda spec: -len(spec.trials)):
+            kind = kinds[spec.name]
+            if kind not in known:
+                known[kind] = cohort_memory(spec, self._setting(), self.gpu)
+            if not known[kind]:
+                return []
+        return [replace(spec, memory=known[kinds[spec.name]]) for spec in specs]
+
+    def _kinds(self, spec: Any) -> frozenset[str]:
+        """The signatures of a cohort's lanes."""
+        from lit_models.cohort.lanes import signature
+
+        return frozenset(signature(self.order.family, self._family.Config(**config)) for config in spec.configs)
+
+    def _cohort(self, lanes: list[Any], bracket: int, way: _Way) -> Any:
         from lit_models.cohort.record import CohortSpec
 
-        spec = CohortSpec(
+        fused = way.engine == "fused" and len(lanes) > 1
+        return CohortSpec(
             name=f"c{lanes[0].trial:05d}",
             trials=tuple(lane.trial for lane in lanes),
             configs=tuple(lane.config.model_dump() for lane in lanes),
             seeds=tuple(lane.seed for lane in lanes),
-            engine=engine,  # type: ignore[arg-type]
+            engine="fused" if fused else "lone",
             threads=self.search["threads"],
-            rule=self._rule(bracket),
+            rule=rule(self.search, len(self.order.configs), self.order.bounds, bracket),
             metric=self.search["metric"],
             device=self.device,
+            compiled=fused and way.compiled,
         )
-        return asdict(spec)
-
-    def _rule(self, bracket: int) -> Any:
-        from lit_models.cohort.rules import RuleSpec, rungs
-
-        search = self.search
-        name, epochs, eta = search["scheduler"], search["epochs"], search["eta"]
-        common: dict[str, Any] = {"epochs": epochs, "eta": eta, "seed": search["seed"]}
-        if name == "hyperband":
-            return RuleSpec(name="halving", rungs=_hyperband(self.order)[bracket].rungs, **common)
-        if name in ("halving", "asha"):
-            return RuleSpec(name=name, rungs=search["rungs"] or rungs(epochs, eta, search["grace_epochs"]), **common)
-        if name == "pbt":
-            return RuleSpec(name=name, interval=search["perturb_epochs"], space=self.order.bounds, **common)
-        return RuleSpec(name=name, grace=search["grace_epochs"], **common)

@@ -40,6 +40,9 @@ class SearchConfig(Section):
     engine: Literal["auto", "fused", "lone", "probe"] = Field(
         default="auto", description="how a cohort is trained: stacked, one by one, by the rule, or timed once"
     )
+    compile: Literal["auto", "always", "never"] = Field(
+        default="auto", description="fused steps through torch.compile; `auto`: by the rule, which has it nowhere yet"
+    )
     threads: int = Field(default=1, ge=1, le=256, description="CPU threads of a cohort; they decide float rounding")
     space: Space = Field(description="hyperparameter: {choice|uniform|loguniform|int|logint: …}; not empty")
 

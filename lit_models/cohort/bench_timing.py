@@ -1,6 +1,5 @@
 """How the benchmark times: contenders train epochs over the same data in turns; the median of their turns counts."""
 
-import gc
 import math
 import os
 import time
@@ -15,6 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from lit_models.base import FamilyConfig
+from lit_models.cohort import memory
 from lit_models.cohort.bench_networks import Case
 from lit_models.cohort.compiled import MODE
 from lit_models.cohort.cost import Cost, step_cost
@@ -146,8 +146,8 @@ def rates(
 
 
 def _reason(error: Exception) -> str:
-    memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
-    return "out of memory" if memory else str(error).splitlines()[0][:60]
+    full = isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+    return "out of memory" if full else str(error).splitlines()[0][:60]
 
 
 def _seconds(epoch: Epoch, first: int, count: int) -> float:
@@ -168,9 +168,7 @@ def _synchronize() -> None:
 def release() -> None:
     """Give memory back after a cell: what was compiled, and what torch holds in reserve."""
     torch.compiler.reset()
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    memory.release()
 
 
 def too_large(cost: Cost, lanes: int, device: str) -> str:
@@ -184,8 +182,8 @@ def machine(device: str) -> str:
     """Name what is measured on."""
     torch_and_threads = f"torch {torch.__version__}, {torch.get_num_threads()} CPU thread(s)"
     if device == "cuda":
-        memory = torch.cuda.get_device_properties(0).total_memory / 1e9
-        return f"{torch.cuda.get_device_name(0)}, {memory:.0f} GB, CUDA {torch.version.cuda}; {torch_and_threads}"
+        gigabytes = torch.cuda.get_device_properties(0).total_memory / 1e9
+        return f"{torch.cuda.get_device_name(0)}, {gigabytes:.0f} GB, CUDA {torch.version.cuda}; {torch_and_threads}"
     return f"{_processor()}; {torch_and_threads}"
 
 

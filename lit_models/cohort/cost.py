@@ -27,6 +27,9 @@ EngineName = Literal["fused", "lone"]
 FUSE_BELOW = {"cpu": 2e6, "cuda": 2e9}
 # More lanes than this gain nothing more.
 MOST_LANES = {"cpu": 32, "cuda": 128}
+# Whether fused steps go through torch.compile where nobody says. On a CPU compiling takes longer than the searches that
+# fusing is for. On a GPU it may pay, but none has been measured yet.
+COMPILE = {"cpu": False, "cuda": False}
 # A lone cohort saves imports alone; small ones spread better over workers.
 LONE_LANES = 4
 # Weights, gradients, two moments, and working memory beside the activations of forward and backward.

@@ -29,6 +29,8 @@ class CohortSpec:
         metric: what rules compare lanes by.
         device: kind of device that it was planned for.
         explosion: a loss beyond this has diverged, though it may be finite.
+        compiled: whether the fused engine's steps go through `torch.compile`, which rounds otherwise.
+        memory: bytes of a GPU that it takes, as probed; 0 if not probed. Decides how many share a GPU, and no result.
     """
 
     name: str
@@ -41,6 +43,8 @@ class CohortSpec:
     metric: Metric
     device: str = "cpu"
     explosion: float = 1e6
+    compiled: bool = False
+    memory: int = 0
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> Self:

@@ -53,7 +53,7 @@ def run_cohort(
         return finished
     torch.set_num_threads(spec.threads)
     device = torch.device(spec.device)
-    setting = Setting(family, data.to(device), spec.rule.epochs, device)
+    setting = Setting(family, data.to(device), spec.rule.epochs, device, compiled=spec.compiled)
     engine = build_engine(spec, setting)
     record = Record.new(spec.trials)
     if (saved := checkpoint.read(running)) is not None:

@@ -1,6 +1,6 @@
 """A cohort that is interrupted at any checkpoint ends in the same record and the same weights."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +94,21 @@ def test_plans_and_records_go_through_json(tmp_path: Path) -> None:
 
     what = spec("fused", "pbt")
     assert CohortSpec.of(json.loads(json.dumps(asdict(what)))) == what
+    plain = {name: value for name, value in asdict(what).items() if name not in ("compiled", "memory")}
+    assert CohortSpec.of(plain) == what, "a plan from before they were"
     record = train(what, tmp_path)
     assert Record.parse(record.text()) == record
     late = Record.parse(record.since(4))
     assert (late.epoch, len(late.seconds)) == (6, 2)
     assert late.lanes[0].epochs == record.lanes[0].epochs[4:]
+
+
+def test_a_plan_that_says_so_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lit_models.cohort.compiled.BACKEND", "no such compiler")
+    train(spec("fused"), tmp_path / "as it is")
+    with pytest.raises(RuntimeError, match=r"^torch.compile failed: .*no such compiler"):
+        train(replace(spec("fused"), compiled=True), tmp_path / "compiled")
+    train(replace(spec("lone"), compiled=True), tmp_path / "lone")
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

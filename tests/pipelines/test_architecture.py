@@ -25,7 +25,8 @@ LAYERS["infra"] += ("pipelines",)
 FENCES = {
     "mlflow": {"pipelines/tracking.py"},
     "ray": {
-        f"pipelines/{name}.py" for name in ("search", "cohort_trial", "cohort_queue", "tune_callback", "local_ray")
+        f"pipelines/{name}.py"
+        for name in ("cohort_tuner", "cohort_trial", "cohort_queue", "tune_callback", "local_ray")
     },
 }
 NOWHERE = ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "yaml")
@@ -58,9 +59,11 @@ PLUMBING = {
         "lineage",
         "progress",
         "local_ray",
+        "planner",
         "ray_watch",
         "search_state",
         "cohort_queue",
+        "cohort_tuner",
     )
 }
 # What a kind of dataset needs to read raw bytes, which `fetch` does not do.

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from pipelines.machine import MachineConfig
-from pipelines.planning import Order, Planned, plan, planner
+from pipelines.planner import planner
+from pipelines.planning import Order, Planned, plan
 from pipelines.searchers import SearchConfig
 from pipelines.space import Domain, random_trials
 
