@@ -1,15 +1,14 @@
 """Takes a search through its generations: plans each, or reads the plan, and says which cohorts are still to train."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from itertools import chain
 from typing import Any
 
 from pipelines import places
 from pipelines.cohorts import Cohort
 from pipelines.faults import Fault
+from pipelines.plan_order import Order
 from pipelines.planner import Planner
-from pipelines.planning import Order, Planned
 from pipelines.recorder import OVER, Recorder
 from pipelines.search_state import SearchState
 from pipelines.searchers import SEARCHERS, Generations
@@ -32,9 +31,9 @@ class Campaign:
         # Bytes of a GPU that the cohorts of this generation may fill; 0 if they were planned for none.
         self.gpu_memory = 0
         # Planning takes torch some seconds to import; meanwhile Ray starts.
-        self._ahead: Future[Planned] | None = None if self._planned else self._submit()
+        self._ahead: Planner | None = None if self._planned else self._submit()
 
-    def _submit(self) -> Future[Planned]:
+    def _submit(self) -> Planner:
         experiment = self._work.params.experiments[self._work.key]
         bounds = {
             name: (*domain.bounds, domain.kind == "loguniform")
@@ -51,6 +50,7 @@ class Campaign:
             augmented=str(places.augmented(experiment.dataset).resolve()),
             memory=self._work.params.machine.memory(),
             trials=self._config.trials,
+            probed={kind: engine for line in self._state.plan for kind, engine in line.get("probed", {}).items()},
         )
         return self._planner.submit(order)
 
@@ -122,7 +122,7 @@ class Campaign:
             for note in planned.notes:
                 self._work.say(note)
             line = {"generation": number, "cohorts": planned.cohorts, "notes": planned.notes}
-            line["gpu_memory"] = planned.gpu_memory
+            line |= {"gpu_memory": planned.gpu_memory, "probed": planned.probed}
             self._state.add(line)
         cohorts: list[Cohort] = list(line["cohorts"])
         self.gpu_memory = line["gpu_memory"]

@@ -54,14 +54,7 @@ def train(
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(places.state("compiled")))
     with local_ray(workers * config.threads) as folder:
         gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
-
-        def share(cohorts: list[Cohort]) -> float:
-            """Ray fills one GPU before it begins the next: each must take no more than its part of the workers."""
-            if not gpus or not campaign.gpu_memory:
-                return 0.0
-            return gpu_share([one["memory"] for one in cohorts], campaign.gpu_memory, math.ceil(workers / gpus))
-
-        queue = _queue(work, state, recorder, generations, share)
+        queue = _queue(work, state, recorder, generations, lambda own: _share(own, campaign.gpu_memory, workers, gpus))
         task = tune.with_parameters(trainable, task=_task(work, state))
         tuner = tune.Tuner(
             tune.with_resources(task, lambda cohort: _resources(config.threads, cohort["gpu"])),
@@ -104,6 +97,16 @@ def _queue(
         recorder.give_up(cohort, reason)
 
     return CohortQueue(generations, state.reached, split, give_up, work.say, share)
+
+
+def _share(cohorts: list[Cohort], memory: int, workers: int, gpus: int) -> float:
+    """Say what fraction of a GPU each of these cohorts is given.
+
+    Ray fills one GPU before it begins the next, so that each must take no more than its part of the workers.
+    """
+    if not gpus or not memory:
+        return 0.0
+    return gpu_share([cohort["memory"] for cohort in cohorts], memory, math.ceil(workers / gpus))
 
 
 def _resources(cpus: float, gpu: float) -> Any:

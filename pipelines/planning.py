@@ -5,53 +5,15 @@ Needs torch, and so runs in a process of its own; see planner.py.
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple, NoReturn
 
+from pipelines.plan_order import Order, Planned
 from pipelines.plan_rules import brackets, rule
-
-VERSION = 1
-
-
-@dataclass(frozen=True)
-class Order:
-    """What there is to plan: one generation of a search.
-
-    Attributes:
-        family: name of the model family.
-        configs: hyperparameters of each trial, fixed ones and drawn ones.
-        first: number of the first trial.
-        search: the section `search` as a dictionary, its space in plain form.
-        bounds: float hyperparameter -> (low, high, logarithmic), what PBT may change.
-        prepared: folder of the prepared data.
-        augmented: folder of the augmented data.
-        memory: bytes of main memory that a worker may take; counts where there is no GPU.
-        trials: in the whole search.
-    """
-
-    family: str
-    configs: list[dict[str, Any]]
-    first: int
-    search: dict[str, Any]
-    bounds: dict[str, tuple[float, float, bool]]
-    prepared: str
-    augmented: str
-    memory: int
-    trials: int
-
-
-@dataclass(frozen=True)
-class Planned:
-    """The cohorts of a generation, as plain data, and what there is to say about them, a sentence each.
-
-    `gpu_memory` are the bytes of a GPU that they may fill together, 0 if they are planned for none.
-    """
-
-    cohorts: list[dict[str, Any]]
-    notes: list[str]
-    fault: str = ""
-    gpu_memory: int = 0
 
 
 class _Impossible(Exception):
@@ -64,6 +26,15 @@ class _Way(NamedTuple):
     engine: str
     compiled: bool = False
     reason: str = ""
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Say of whatever the file formats' libraries raise that the data cannot be read."""
+    try:
+        yield
+    except Exception as error:
+        raise _Impossible(f"the data cannot be read: {error}") from None
 
 
 def plan(order: Order) -> Planned:
@@ -109,6 +80,7 @@ class _Cohorts:
         self.memory = self.gpu or order.memory
         self.cohorts: list[dict[str, Any]] = []
         self.notes: dict[str, int] = {}
+        self.probed = dict(order.probed)
         self._data: Any = None
 
     def plan(self, groups: dict[tuple[int, str], list[Any]]) -> Planned:
@@ -125,12 +97,13 @@ class _Cohorts:
                 continue
             way = self._way(lanes, cost)
             if way.reason:
-                self._note(f"are trained one by one: {way.reason}", lanes)
+                self._note(f"trained one by one: {way.reason}", lanes)
             self._divide(lanes, bracket, way, cost)
         for bracket, lanes in singles.items():
-            self._note("are trained one by one: every one of these has an architecture of its own", lanes)
+            self._note("trained one by one: every one of these has an architecture of its own", lanes)
             self._divide(lanes, bracket, _Way("lone"), step_cost(self._family, lanes[0].config, self._spec))
-        return Planned(self.cohorts, [f"{count} trials {text}" for text, count in self.notes.items()], "", self.gpu)
+        notes = [f"{count} trial{' is' if count == 1 else 's are'} {text}" for text, count in self.notes.items()]
+        return Planned(self.cohorts, notes, "", self.gpu, self.probed)
 
     def _note(self, text: str, lanes: list[Any]) -> None:
         self.notes[text] = self.notes.get(text, 0) + len(lanes)
@@ -147,17 +120,19 @@ class _Cohorts:
 
         return FAMILIES[self.order.family]
 
-    @property
+    @cached_property
     def _spec(self) -> Any:
         from pathlib import Path
 
         from lit_models.spec import load_spec
 
-        return load_spec(Path(self.order.prepared))
+        with _readable():
+            return load_spec(Path(self.order.prepared))
 
     def _way(self, lanes: list[Any], cost: Any) -> _Way:
         """Choose the engine."""
         from lit_models.cohort.cost import choose_engine, obstacle, probe
+        from lit_models.cohort.lanes import signature
 
         wanted = self.search["engine"]
         if wanted == "lone":
@@ -172,8 +147,12 @@ class _Cohorts:
         if hindrance := obstacle(lanes[:2], setting):
             return _Way("lone", reason=f"they cannot be fused ({hindrance})")
         setting = replace(setting, compiled=self._compiles(lanes, setting))
-        if wanted == "probe" and probe(lanes[: self._most("fused", cost)], setting) == "lone":
-            return _Way("lone", reason="a timed probe found it faster")
+        if wanted == "probe":
+            kind = signature(self.order.family, lanes[0].config)
+            if kind not in self.probed:
+                self.probed[kind] = probe(lanes[: self._most("fused", cost)], setting)
+            if self.probed[kind] == "lone":
+                return _Way("lone", reason="a timed probe found it faster")
         return _Way("fused", setting.compiled)
 
     def _compiles(self, lanes: list[Any], setting: Any) -> bool:
@@ -184,7 +163,7 @@ class _Cohorts:
         if wanted == "never" or (wanted == "auto" and not COMPILE[self.device]):
             return False
         if hindrance := obstacle(lanes[:2], replace(setting, compiled=True)):
-            self._note(f"are trained as they are: {hindrance}", lanes)
+            self._note(f"trained as they are: {hindrance}", lanes)
             return False
         return True
 
@@ -196,27 +175,31 @@ class _Cohorts:
         from lit_models.cohort.memory import computing_on
 
         device = computing_on(self.device)
-        try:
+        with _readable():
             self._data = self._data or CohortData.read(Path(self.order.prepared), Path(self.order.augmented)).to(device)
-        except Exception as error:  # whatever the file formats' libraries raise
-            raise _Impossible(f"the data cannot be read: {error}") from None
         return Setting(self._family, self._data, self.search["epochs"], device)
 
     def _most(self, engine: str, cost: Any) -> int:
         from lit_models.cohort.cost import choose_lanes
 
-        best = choose_lanes(cost, engine, self.device, self.memory)  # type: ignore[arg-type]
+        fits, compares = self.memory // cost.bytes, self.search["scheduler"] != "none"
+        most = choose_lanes(cost, engine, self.device, self.memory)  # type: ignore[arg-type]
         if self.search["K"] != "auto":
-            return int(self.search["K"] if engine == "lone" else min(self.search["K"], self.memory // cost.bytes))
-        # Rules compare the lanes of one cohort, so it must have enough of them.
-        return int(best if self.search["scheduler"] == "none" else max(best, self.search["eta"] ** 2))
+            most = self.search["K"]
+        elif compares:
+            # Rules compare the lanes of one cohort, so it must have enough of them.
+            most = max(most, self.search["eta"] ** 2)
+        return int(min(most, fits))
 
     def _divide(self, lanes: list[Any], bracket: int, way: _Way, cost: Any) -> None:
         """Cut a group into cohorts of equal size, two at least where there are enough, for there may be two workers.
 
         On a GPU into more, where a cohort would not fit.
         """
-        parts = math.ceil(len(lanes) / self._most(way.engine, cost))
+        most = self._most(way.engine, cost)
+        if self.search["scheduler"] != "none" and most < min(self.search["eta"], len(lanes)):
+            self._note(f"compared in cohorts of {most}, for want of memory for more: few rungs can let one go", lanes)
+        parts = math.ceil(len(lanes) / most)
         least = 2 if self.search["scheduler"] == "none" else 2 * self.search["eta"]
         if self.search["K"] == "auto" and len(lanes) >= 2 * least:
             parts = max(parts, 2)

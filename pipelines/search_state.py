@@ -26,7 +26,7 @@ from ruamel.yaml import YAML
 
 from pipelines import lineage, outs, places
 from pipelines.faults import Fault
-from pipelines.planning import VERSION
+from pipelines.plan_order import VERSION
 from pipelines.stage import Stage
 
 Line = dict[str, Any]

@@ -1,6 +1,9 @@
 """Which trials share a cohort: by architecture, never by the number of workers, the same every time."""
 
+import multiprocessing
+import signal
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +11,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from pipelines.faults import Fault
 from pipelines.machine import MachineConfig
+from pipelines.plan_order import Order, Planned
 from pipelines.planner import planner
-from pipelines.planning import Order, Planned, plan
+from pipelines.planning import plan
 from pipelines.searchers import SearchConfig
 from pipelines.space import Domain, random_trials
 
@@ -108,6 +113,34 @@ def test_memory_limits_the_lanes(data: Path) -> None:
     assert {cohort["engine"] for cohort in few.cohorts} == {"fused"}
 
 
+@pytest.mark.parametrize(
+    "values", [{"scheduler": "halving", "eta": 8, "epochs": 90}, {"K": 64}, {"K": 64, "engine": "lone"}]
+)
+def test_memory_limits_the_lanes_whatever_else_is_wanted(data: Path, values: dict[str, Any]) -> None:
+    free, tight = (plan(order(data, trials=64, memory=memory, **values)) for memory in (GIGABYTE, 1_000_000))
+    assert max(sizes(free)) > 2 * max(sizes(tight))
+
+
+def test_too_few_lanes_to_compare_are_told(data: Path) -> None:
+    memory = 60_000  # of three lanes or so
+    planned = plan(order(data, trials=64, memory=memory, scheduler="halving", eta=10, epochs=90))
+    assert max(sizes(planned)) < 10
+    assert [note for note in planned.notes if "for want of memory" in note]
+
+
+def test_data_that_cannot_be_read_are_one_sentence(data: Path) -> None:
+    (data / "prepared" / "card.json").write_text("{")
+    assert plan(order(data)).fault.startswith("the data cannot be read: ")
+
+
+def test_a_probe_is_asked_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = plan(order(data, engine="probe"))
+    assert len(first.probed) == 1
+    monkeypatch.setattr("lit_models.cohort.cost.probe", lambda *_: pytest.fail("asked again"))
+    again = plan(replace(order(data, engine="probe"), probed=first.probed))
+    assert again == first
+
+
 def test_hyperband_gives_each_bracket_cohorts_and_rungs_of_its_own(data: Path) -> None:
     planned = plan(order(data, trials=40, scheduler="hyperband", epochs=9))
     rungs = {tuple(cohort["rule"]["rungs"]) for cohort in planned.cohorts}
@@ -130,6 +163,22 @@ def test_each_scheduler_becomes_a_rule(data: Path, scheduler: str) -> None:
 def test_plans_in_a_process_of_its_own(data: Path) -> None:
     with planner() as process:
         assert process.submit(order(data)).result() == plan(order(data))
+
+
+def test_a_planning_process_that_is_killed_is_one_sentence(data: Path) -> None:
+    with planner() as process:
+        (child,) = multiprocessing.active_children()
+        child.kill()
+        child.join()
+        with pytest.raises(Fault, match="was killed"):
+            process.submit(order(data)).result()
+
+
+def test_whoever_leaves_does_not_wait_for_the_plan(data: Path) -> None:
+    with planner() as process:
+        process.submit(order(data, trials=5000))
+        (child,) = multiprocessing.active_children()
+    assert child.exitcode == -signal.SIGKILL
 
 
 def test_the_machine_section_has_its_limits() -> None:
