@@ -11,6 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from lit_models.cohort.cost import step_cost
+from lit_models.mlp import LitMLP, MLPConfig
+from lit_models.spec import load_spec
 from pipelines.faults import Fault
 from pipelines.machine import MachineConfig
 from pipelines.plan_order import Order, Planned
@@ -122,8 +125,8 @@ def test_memory_limits_the_lanes_whatever_else_is_wanted(data: Path, values: dic
 
 
 def test_too_few_lanes_to_compare_are_told(data: Path) -> None:
-    memory = 60_000  # of three lanes or so
-    planned = plan(order(data, trials=64, memory=memory, scheduler="halving", eta=10, epochs=90))
+    cost = step_cost(LitMLP, MLPConfig(hidden=8), load_spec(data / "prepared")).bytes
+    planned = plan(order(data, trials=64, memory=3 * cost, scheduler="halving", eta=10, epochs=90))
     assert max(sizes(planned)) < 10
     assert [note for note in planned.notes if "for want of memory" in note]
 
