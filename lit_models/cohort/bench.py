@@ -183,6 +183,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="begin no row after so many")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     options = parser.parse_args(words)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch finds no GPU here; --device cpu measures the CPU")
     for name, (full, quick) in SIZES.items():
         if getattr(options, name) is None:
             setattr(options, name, quick if options.quick else full)

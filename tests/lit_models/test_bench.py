@@ -118,6 +118,13 @@ def test_wrong_words_are_refused(wrong: list[str], capsys: pytest.CaptureFixture
     assert wrong[0] in capsys.readouterr().err
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        bench.arguments(["--device", "cuda"])
+    assert "torch finds no GPU here" in capsys.readouterr().err
+
+
 def test_a_quick_run_compiles_for_one_number_of_lanes() -> None:
     cells = list(bench.cells(bench.arguments(["--device", "cpu", "--quick"])))
     assert {cell.lanes for cell in cells if cell.mode == "compiled"} == {64}
