@@ -6,14 +6,17 @@ nothing by `kill -9`, so the way out of any such state is the same: end everythi
 
 import os
 import shutil
+import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import psutil
+
+from pipelines import interrupts
 
 POLL_SECONDS = 1.0
 SERVERS = ("raylet", "gcs_server")
@@ -29,18 +32,18 @@ def watched(title: str, folder: Path) -> Iterator[None]:
         title: what is being done, for the sentence that tells of a restart.
         folder: Ray's, deleted before a restart.
     """
-    # The servers of before a restart may still be zombies of this process.
-    everyone = psutil.Process().children(recursive=True)
-    servers = [child for child in everyone if child.name() in SERVERS and not _is_dead(child)]
+    servers = living_servers(psutil.Process().children(recursive=True))
+    for name in SERVERS:
+        if name not in servers:
+            start_again(title, f"Ray's {name} died", folder)
     ending = threading.Event()
 
     def watch() -> None:
         while not ending.wait(POLL_SECONDS):
-            for server, name in zip(servers, names, strict=True):
-                if _is_dead(server) and not ending.is_set():
+            for name, server in servers.items():
+                if _is_dead(server) and not _leaving(ending):
                     start_again(title, f"Ray's {name} died", folder)
 
-    names = [server.name() for server in servers]
     # A daemon: it must not keep the process from ending.
     thread = threading.Thread(target=watch, name="ray-watch", daemon=True)
     thread.start()
@@ -51,6 +54,22 @@ def watched(title: str, folder: Path) -> Iterator[None]:
         thread.join()
 
 
+def living_servers(processes: Iterable[psutil.Process]) -> dict[str, psutil.Process]:
+    """Pick Ray's servers out of processes, by name.
+
+    Some may end meanwhile, and those of before a restart may still be zombies of this process.
+    """
+    found = {}
+    for process in processes:
+        try:
+            name = process.name()
+        except psutil.NoSuchProcess:
+            continue
+        if name in SERVERS and not _is_dead(process):
+            found[name] = process
+    return found
+
+
 def _is_dead(process: psutil.Process) -> bool:
     try:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
@@ -58,23 +77,52 @@ def _is_dead(process: psutil.Process) -> bool:
         return True
 
 
-def start_again(title: str, reason: str, folder: Path) -> NoReturn:
-    """End all child processes and run the same command anew in this process; a few times, then give up.
+def _leaving(ending: threading.Event) -> bool:
+    """Say whether the main thread leaves the block by itself; ask when a server is dead.
 
-    May be called from any thread: nothing that the others are doing needs to be finished.
+    A signal to the whole process group (`timeout`, systemd, Slurm) ends the servers too, and Python may hear of it a
+    moment after their death was seen.
     """
-    for child in psutil.Process().children(recursive=True):
+    return ending.wait(2 * POLL_SECONDS)
+
+
+def _ours() -> set[psutil.Process]:
+    """Find all that this process has started: its children, and workers, who lost their parent with the raylet."""
+    found = set(psutil.Process().children(recursive=True))
+    token = os.environ.get("RAY_AUTH_TOKEN")
+    for process in psutil.process_iter() if token else ():
         try:
-            child.kill()
+            if process.pid != os.getpid() and process.environ().get("RAY_AUTH_TOKEN") == token:
+                found.add(process)
+        except psutil.Error:  # ended meanwhile, or somebody else's
+            continue
+    return found
+
+
+def start_again(title: str, reason: str, folder: Path) -> NoReturn:
+    """End all processes of ours and run the same command anew in this process; a few times, then give up.
+
+    After SIGINT or SIGTERM it only ends them, and leaves by the signal's exit code. May be called from any thread:
+    nothing that the others are doing needs to be finished.
+    """
+    for process in _ours():
+        try:
+            process.kill()
         except psutil.NoSuchProcess:
             continue
     shutil.rmtree(folder, ignore_errors=True)
+    if interrupts.received:
+        number = interrupts.received[0]
+        _leave(f"{title}: stopped by {signal.Signals(number).name}", 128 + number)
     done = int(os.environ.get(RESTARTS, "0"))
     if done >= MOST_RESTARTS:
-        text = f"{reason}, after {done} restarts; nothing is lost. To go on: dvc repro"
-        print(f"\n{title}: {text}", file=sys.stderr, flush=True)
-        os._exit(1)
+        _leave(f"{title}: {reason}, after {done} restarts; nothing is lost", 1)
     os.environ[RESTARTS] = str(done + 1)
     print(f"{title}: {reason}; going on from the last checkpoints (restart {done + 1} of {MOST_RESTARTS})", flush=True)
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 — the command that a person gave
+
+
+def _leave(sentence: str, code: int) -> NoReturn:
+    print(f"\n{sentence}\nIts outs are as they were. To go on: dvc repro", file=sys.stderr, flush=True)
+    os._exit(code)

@@ -39,6 +39,13 @@ def journal_lines(checkout: Checkout, event: str) -> int:
     return sum(f'"event": "{event}"' in line for text in texts for line in text.splitlines())
 
 
+def of_session(leader: int) -> list[str]:
+    """What still runs of all that a session's leader has started, whoever its parent is by now."""
+    listing = subprocess.check_output(["ps", "-eo", "sid=,stat=,args="], text=True)
+    lines = [line.split(maxsplit=2) for line in listing.splitlines()]
+    return [args for session, state, args in lines if int(session) == leader and not state.startswith("Z")]
+
+
 def test_a_terminated_search_fails_and_leaves_its_outs(checkout: Checkout) -> None:
     checkout.edit("search: {trials: 3, epochs: 2,", "search: {trials: 3, epochs: 2000,")
     before = contents(checkout.root / "results")
@@ -51,6 +58,22 @@ def test_a_terminated_search_fails_and_leaves_its_outs(checkout: Checkout) -> No
     assert "dvc repro" in output
     assert "Traceback" not in output
     assert contents(checkout.root / "results") == before
+
+
+def test_sigterm_to_the_whole_group_ends_the_search_and_all_of_ray(checkout: Checkout, kill_group: Kill) -> None:
+    """As `timeout`, systemd and Slurm do; Ray's servers die of it too, which is no reason to begin anew."""
+    checkout.edit("search: {trials: 3, epochs: 2,", "search: {trials: 3, epochs: 2000,")
+    before = contents(checkout.root / "results")
+    process = checkout.start(sys.executable, "-m", "pipelines.search", "digits-mlp")
+    wait_for(lambda: journal_lines(checkout, "metrics") > 3)
+    output = kill_group(process, signal.SIGTERM)
+    assert process.returncode == 143, output
+    assert output.count("stopped by SIGTERM") == 1
+    assert "dvc repro" in output
+    assert "going on from" not in output
+    assert "Traceback" not in output
+    assert contents(checkout.root / "results") == before
+    wait_for(lambda: not of_session(process.pid))
 
 
 def test_ctrl_c_in_dvc_repro_commits_nothing(checkout: Checkout, kill_group: Kill) -> None:
