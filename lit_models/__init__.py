@@ -4,6 +4,8 @@ Depends on torch, Lightning and their kin alone. To add a family, write its file
 module) and add one line to `FAMILIES`; the conformance suite in `tests/lit_models` picks it up by itself.
 """
 
+import os
+
 from lit_models.base import FamilyConfig, LitModel
 from lit_models.cnn import LitCNN
 from lit_models.mlp import LitMLP
@@ -15,5 +17,9 @@ FAMILIES: dict[str, type[LitModel]] = {
     "cnn": LitCNN,
     "resnet": LitResNet,
 }
+
+# MKL chooses a product's kernel by where its operands lie in memory, unless told that the same numbers shall give the
+# same bits. It looks when it is first called, and importing torch does not call it.
+os.environ.setdefault("MKL_CBWR", "AUTO")
 
 __all__ = ["FAMILIES", "DataSpec", "FamilyConfig", "LitModel"]

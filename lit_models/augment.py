@@ -91,7 +91,8 @@ def _affine(x: Tensor, u: Tensor, strength: Value, policy: AugmentPolicy) -> Ten
     angle = u[0] * (math.pi / 180) * (strength * policy.rotate)
     shear = u[1] * (math.pi / 180) * (strength * policy.shear)
     # Sampling coordinates zoom inversely to the image, which a symmetric draw makes no matter.
-    zoom = (1 + torch.ones_like(u[2]) * (strength * policy.scale)) ** u[2]
+    # A power, written so that its bits do not depend on where in a vector it stands.
+    zoom = torch.exp(torch.log1p(torch.ones_like(u[2]) * (strength * policy.scale)) * u[2])
     cos, sin, tan = angle.cos() * zoom, angle.sin() * zoom, shear.tan()
     mirror = torch.where(_flipped(u[5], strength), -1.0, 1.0).to(x.dtype) if policy.flip else 1.0
     # Coordinates run from -1 to 1 on both sides, so the rotation of a picture that is no square must

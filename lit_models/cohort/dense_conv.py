@@ -7,31 +7,17 @@ backward of LeNet's two convolutions on 8x8 images take half of the time or less
 long as a lane's matrix stays in the cache.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 # Multiplications of the matrix for each one of the convolution, most of them by zero, up to which it is faster.
 MOST_WASTE = 4.0
 # Entries of a lane's matrix, beyond which writing it out costs more than it gains: 128 kB in float32.
 MOST_ENTRIES = 1 << 15
-
-
-class DenseConvolutions(TorchFunctionMode):
-    """While active, `torch.conv2d` on a CPU takes the dense way where that is faster; to be used under `torch.vmap`."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Call `func`, or what replaces it."""
-        if func is torch.conv2d and not kwargs and pays(*args):
-            return dense_conv2d(*args)
-        return func(*args, **(kwargs or {}))
 
 
 def pays(

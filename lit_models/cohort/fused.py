@@ -15,9 +15,9 @@ from torch.func import functional_call, vmap
 from lit_models.augment import Mixing, draw_mixing
 from lit_models.base import FamilyConfig
 from lit_models.cohort.compiled import Compiled, Group
-from lit_models.cohort.dense_conv import DenseConvolutions
 from lit_models.cohort.engine import Figures, Setting, build, rates, sampler, substate
 from lit_models.cohort.lanes import Lane, LaneLosses, LaneValues
+from lit_models.cohort.stacked_layers import StackedLayers
 from lit_models.cohort.vector_optim import UPDATES, VectorOptimizer
 from lit_models.noise import EpochNoise
 
@@ -158,7 +158,7 @@ class FusedEngine:
             return result
 
         mapped: Callable[..., Tensor] = vmap(lane)
-        with DenseConvolutions():
+        with StackedLayers():
             return mapped({**parameters, **buffers}, *stacked[1:], own)
 
     def keep(self, trials: Collection[int]) -> None:
