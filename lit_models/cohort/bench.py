@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from lit_models.cohort import bench_timing as timing
-from lit_models.cohort.bench_networks import CASES
+from lit_models.cohort.bench_networks import CASES, USUAL
 
 LANES = (1, 4, 16, 64, 256)
 HFTA_BEST = 15.1
@@ -173,7 +173,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--quick", action="store_true", help="fewer rows, steps and rounds; none begun after 7 minutes")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
-    parser.add_argument("--networks", type=_names(networks), default=networks, help=",".join(networks))
+    parser.add_argument("--networks", type=_names(networks), default=USUAL, help=",".join(networks))
     parser.add_argument("--precisions", type=_names(precisions), default=precisions, help=",".join(precisions))
     parser.add_argument("--modes", type=_names(modes), default=modes, help=",".join(modes))
     parser.add_argument("--lanes", type=_lanes, help=",".join(map(str, LANES)))

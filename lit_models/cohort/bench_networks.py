@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lit_models.base import FamilyConfig, LitModel
 from lit_models.cnn import LitCNN
 from lit_models.layers import Dropout, StochasticDepth
+from lit_models.mlp import LitMLP
 from lit_models.resnet import LitResNet
 from lit_models.spec import DataSpec
 
@@ -181,10 +182,18 @@ class Case:
         return DataSpec(shape=self.shape, classes=10, mean=(0.5,) * channels, std=(0.29,) * channels, scale=255.0)
 
 
+# What a run measures where nobody says; the others are for the rule's constants on a CPU.
+USUAL = ("digits-cnn", "cnn-32", "resnet-32", "lstm", "transformer")
 CASES = {
     "digits-cnn": Case(LitCNN, (1, 8, 8)),
     "cnn-32": Case(LitCNN, (3, 32, 32)),
     "resnet-32": Case(LitResNet, (3, 32, 32)),
     "lstm": Case(LitLSTM, (1, 32, 32), plain=_plain_lstm),
     "transformer": Case(LitTransformer, (1, 32, 32), plain=_plain_transformer),
+    "mlp-32": Case(LitMLP, (1, 8, 8), {"hidden": 32}),
+    "mlp-256": Case(LitMLP, (1, 8, 8), {"hidden": 256}),
+    "mlp-1024x3": Case(LitMLP, (1, 8, 8), {"hidden": 1024, "depth": 3}),
+    "cnn-16": Case(LitCNN, (1, 16, 16)),
+    "digits-wide-cnn": Case(LitCNN, (1, 8, 8), {"channels1": 32, "channels2": 64, "batch_norm": True}),
+    "digits-resnet": Case(LitResNet, (1, 8, 8)),
 }
