@@ -1,6 +1,6 @@
 # Finds uv, or installs it from PyPI privately into this checkout; everything else is `uv run …`.
 .DEFAULT_GOAL := help
-.PHONY: help setup params repro test test-matrix test-chaos check ui bench bench-search bench-scale bench-tracking bench-gpu bench-gpu
+.PHONY: help setup params repro test test-matrix test-chaos check ui bench bench-search bench-scale bench-tracking bench-gpu
 
 # Some containers forbid Python to keep its bytecode; then every process compiles every module anew.
 unexport PYTHONDONTWRITEBYTECODE

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.tracking        # make bench-tracking
 
-The search is that of tests.benchmarks.search with 64 trials. With tracking, a thread of the search's process sends
-what is in the journal to the default SQLite store while workers train; without, the journal is written and nothing sent.
+The search is that of tests.benchmarks.search with 64 trials. With tracking, a thread of the search's process sends what
+is in the journal to the default SQLite store while workers train; without, the journal is written and nothing sent.
 """
 
 import argparse
