@@ -69,7 +69,7 @@ class Engine(Protocol):
         """Drop all other lanes."""
 
     def copy(self, target: int, source: int, config: FamilyConfig) -> None:
-        """Give trial `target` the weights and optimizer state of trial `source`, and this config."""
+        """Give trial `target` the weights of trial `source`, its moments if they are of use, and this config."""
 
     def state(self) -> dict[str, Tensor]:
         """Return all tensors that `load` needs to go on as if nothing had happened."""
@@ -85,6 +85,15 @@ def build(setting: Setting, lane: Lane) -> LitModel:
     """Build a lane's model with its own initial weights."""
     model = setting.family(lane.config, setting.data.spec, seed=lane.seed)
     return model.to(device=setting.device, dtype=setting.dtype).train()
+
+
+def inherits_moments(target: FamilyConfig, source: FamilyConfig) -> bool:
+    """Whether a lane that takes over another's weights takes over its optimizer's moments too, or begins them anew.
+
+    Moments of another optimizer mean something else; and without momentum there are none.
+    """
+    still = source.optimizer in ("momentum", "nesterov") and source.momentum == 0
+    return target.optimizer == source.optimizer and not still
 
 
 def substate(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

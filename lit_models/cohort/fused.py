@@ -15,7 +15,7 @@ from torch.func import functional_call, vmap
 from lit_models.augment import Mixing, draw_mixing
 from lit_models.base import FamilyConfig
 from lit_models.cohort.compiled import Compiled, Group
-from lit_models.cohort.engine import Figures, Setting, build, rates, sampler, substate
+from lit_models.cohort.engine import Figures, Setting, build, inherits_moments, rates, sampler, substate
 from lit_models.cohort.lanes import Lane, LaneLosses, LaneValues
 from lit_models.cohort.stacked_layers import StackedLayers
 from lit_models.cohort.vector_optim import UPDATES, VectorOptimizer
@@ -176,7 +176,7 @@ class FusedEngine:
         optimizer = self._optimizer
         self._rows = [self._rows[row] for row in rows]
         self._samplers = [self._samplers[row] for row in rows]
-        for name in ("weights", "m", "v"):
+        for name in ("weights", "m", "v", "steps"):
             setattr(optimizer, name, getattr(optimizer, name).index_select(0, chosen))
         optimizer.configs = [optimizer.configs[row] for row in rows]
         optimizer.refresh()
@@ -184,12 +184,15 @@ class FusedEngine:
         self._values.select(chosen)
 
     def copy(self, target: int, source: int, config: FamilyConfig) -> None:
-        """Give trial `target` the weights and optimizer state of trial `source`, and this config."""
+        """Give trial `target` the weights of trial `source`, its moments if they are of use, and this config."""
         trials = [lane.trial for lane in self._rows]
         to, of = trials.index(target), trials.index(source)
         optimizer = self._optimizer
-        for matrix in (optimizer.weights, optimizer.m, optimizer.v, *self._buffers.values()):
+        for matrix in (optimizer.weights, *self._buffers.values()):
             matrix[to] = matrix[of]
+        inherits = inherits_moments(config, self._rows[of].config)
+        for moment in (optimizer.m, optimizer.v, optimizer.steps):
+            moment[to] = moment[of] if inherits else 0
         self._configure(to, config)
         optimizer.refresh()
 
@@ -205,7 +208,7 @@ class FusedEngine:
             "weights": optimizer.weights.detach(),
             "m": optimizer.m,
             "v": optimizer.v,
-            "steps": torch.tensor(optimizer.steps),
+            "steps": optimizer.steps,
             "rows": torch.tensor([lane.trial for lane in self._rows]),
             "active": torch.tensor(sorted(self._active)),
         }
@@ -222,7 +225,7 @@ class FusedEngine:
         optimizer = self._optimizer
         for name in ("weights", "m", "v"):
             setattr(optimizer, name, state[name].to(optimizer.weights, copy=True))
-        optimizer.steps = int(state["steps"])
+        optimizer.steps = state["steps"].to(optimizer.steps, copy=True)
         self._buffers = {name: state[f"buffer.{name}"].to(self.setting.device, copy=True) for name in self._buffers}
         for row, lane in enumerate(self._rows):
             if lane.trial in configs:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_models.base import FamilyConfig, LitModel
-from lit_models.cohort.engine import Figures, Setting, build, rates, sampler, substate
+from lit_models.cohort.engine import Figures, Setting, build, inherits_moments, rates, sampler, substate
 from lit_models.cohort.lanes import Lane
 from lit_models.optim import build_optimizer
 from lit_models.sampling import Sampler
@@ -85,9 +85,11 @@ class LoneEngine:
         self._trainees = {trial: trainee for trial, trainee in self._trainees.items() if trial in trials}
 
     def copy(self, target: int, source: int, config: FamilyConfig) -> None:
-        """Give trial `target` the weights and optimizer state of trial `source`, and this config."""
+        """Give trial `target` the weights of trial `source`, its moments if they are of use, and this config."""
         to, of = self._configure(target, config), self._trainees[source]
         to.model.load_state_dict(of.model.state_dict())
+        if not inherits_moments(config, of.lane.config):
+            return
         groups = to.optimizer.state_dict()["param_groups"]
         # Deeply: an optimizer takes up the very tensors that it is given.
         moments = copy.deepcopy(of.optimizer.state_dict()["state"])

@@ -18,7 +18,7 @@ STEP = 0.2  # of the range of one on a linear scale
 
 @dataclass(frozen=True)
 class Copy:
-    """What a lane becomes: weights and optimizer state of `source`, its hyperparameters with these changes."""
+    """What a lane becomes: the weights of `source`, and its hyperparameters with these changes."""
 
     source: int
     changes: Mapping[str, float]

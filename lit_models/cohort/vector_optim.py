@@ -4,7 +4,9 @@ Weights, gradients and moments are matrices (lanes, parameters), so that a step 
 lanes as for one. The formulas are torch.optim's, term by term.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,65 +17,75 @@ from lit_models.config import FamilyConfig
 CHUNK = 1 << 16
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+LOG_BETAS = (math.log(BETA1), math.log(BETA2))
 RMSPROP_ALPHA, ADAGRAD_EPS = 0.99, 1e-10
 
 
-class Slice:
-    """Some lanes' rows: weights `w`, gradients `g`, moments `m` and `v` (n, P); `lr`, `decay`, `momentum` (n, 1)."""
+class Slice(NamedTuple):
+    """Some lanes' rows: weights `w`, gradients `g`, moments `m` and `v` (n, P); what is a lane's own (n, 1).
 
-    def __init__(self, w: Tensor, g: Tensor, m: Tensor, v: Tensor, lr: Tensor, decay: Tensor, momentum: Tensor) -> None:
-        self.w, self.g, self.m, self.v = w, g, m, v
-        self.lr, self.decay, self.momentum = lr, decay, momentum
+    `bias1` and `bias2` are 1 - beta^steps, by which Adam divides its moments.
+    """
+
+    w: Tensor
+    g: Tensor
+    m: Tensor
+    v: Tensor
+    lr: Tensor
+    decay: Tensor
+    momentum: Tensor
+    bias1: Tensor
+    bias2: Tensor
 
 
-def _sgd(s: Slice, step: int) -> None:
+def _sgd(s: Slice) -> None:
     s.w.sub_(s.g.addcmul_(s.w, s.decay).mul_(s.lr))
 
 
-def _momentum(s: Slice, step: int) -> None:
+def _momentum(s: Slice) -> None:
     """Polyak 1964; the first step finds a momentum of zero, which is torch's way of beginning too."""
     s.m.mul_(s.momentum).add_(s.g.addcmul_(s.w, s.decay))
     s.w.sub_(torch.mul(s.m, s.lr, out=s.g))
 
 
-def _nesterov(s: Slice, step: int) -> None:
+def _nesterov(s: Slice) -> None:
     s.m.mul_(s.momentum).add_(s.g.addcmul_(s.w, s.decay))
     s.w.sub_(s.g.addcmul_(s.m, s.momentum).mul_(s.lr))
 
 
-def _moments(s: Slice, step: int) -> None:
+def _moments(s: Slice) -> None:
     s.m.lerp_(s.g, 1 - BETA1)
     s.v.mul_(BETA2).addcmul_(s.g, s.g, value=1 - BETA2)
-    root = torch.sqrt(s.v, out=s.g).div_((1 - BETA2**step) ** 0.5).add_(EPS)
-    s.w.sub_(torch.div(s.m, root, out=s.g).mul_(s.lr / (1 - BETA1**step)))
+    root = torch.sqrt(s.v, out=s.g).div_(s.bias2.sqrt()).add_(EPS)
+    s.w.sub_(torch.div(s.m, root, out=s.g).mul_(s.lr / s.bias1))
 
 
-def _adam(s: Slice, step: int) -> None:
+def _adam(s: Slice) -> None:
     """Kingma & Ba 2015."""
     s.g.addcmul_(s.w, s.decay)
-    _moments(s, step)
+    _moments(s)
 
 
-def _adamw(s: Slice, step: int) -> None:
+def _adamw(s: Slice) -> None:
     """Loshchilov & Hutter 2019."""
     s.w.mul_(1 - s.lr * s.decay)
-    _moments(s, step)
+    _moments(s)
 
 
-def _rmsprop(s: Slice, step: int) -> None:
+def _rmsprop(s: Slice) -> None:
     s.g.addcmul_(s.w, s.decay)
     s.v.mul_(RMSPROP_ALPHA).addcmul_(s.g, s.g, value=1 - RMSPROP_ALPHA)
     s.w.sub_(s.g.div_(s.v.sqrt().add_(EPS)).mul_(s.lr))
 
 
-def _adagrad(s: Slice, step: int) -> None:
+def _adagrad(s: Slice) -> None:
     s.g.addcmul_(s.w, s.decay)
     s.v.addcmul_(s.g, s.g)
     s.w.sub_(s.g.div_(s.v.sqrt().add_(ADAGRAD_EPS)).mul_(s.lr))
 
 
 # The order in which a cohort sorts its lanes, so that each kind's rows are neighbours.
-UPDATES: dict[str, Callable[[Slice, int], None]] = {
+UPDATES: dict[str, Callable[[Slice], None]] = {
     "sgd": _sgd,
     "momentum": _momentum,
     "nesterov": _nesterov,
@@ -87,6 +99,10 @@ UPDATES: dict[str, Callable[[Slice, int], None]] = {
 class VectorOptimizer:
     """Steps all lanes of a cohort.
 
+    Attributes:
+        steps: (K, 1) float64, how many steps each lane's moments are made of: not the same for all once a lane has
+            taken over another's weights without its moments.
+
     Args:
         configs: of the lanes, sorted so that those with one kind of optimizer are neighbours.
         weights: (K, P), changed in place by `step`.
@@ -97,7 +113,8 @@ class VectorOptimizer:
         self.weights = weights
         self.m = torch.zeros_like(weights)
         self.v = torch.zeros_like(weights)
-        self.steps = 0
+        self.steps = torch.zeros(len(weights), 1, device=weights.device, dtype=torch.float64)
+        self._log_betas = self.steps.new_tensor(LOG_BETAS)
         self.refresh()
 
     def refresh(self) -> None:
@@ -123,10 +140,13 @@ class VectorOptimizer:
             factor = (self.clip / (gradients.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1)
             gradients.mul_(torch.where(self.clip > 0, factor, 1.0))
         rates = lr.unsqueeze(1)
+        # In float64: in float32 hardly a digit of the first steps' differences would be left.
+        bias1, bias2 = torch.expm1(self.steps * self._log_betas).neg_().to(rates.dtype).unsqueeze(2).unbind(1)
         for name, start, stop in self.runs:
             for rows, columns in self._chunks(start, stop):
                 w, g, m, v = (matrix[rows, columns] for matrix in (self.weights, gradients, self.m, self.v))
-                UPDATES[name](Slice(w, g, m, v, rates[rows], self.decay[rows], self.momentum[rows]), self.steps)
+                own = (column[rows] for column in (rates, self.decay, self.momentum, bias1, bias2))
+                UPDATES[name](Slice(w, g, m, v, *own))
 
     def _chunks(self, start: int, stop: int) -> Iterator[tuple[slice, slice]]:
         width = self.weights.shape[1]

@@ -11,12 +11,14 @@ from lit_models.cohort.cost import choose_engine, choose_lanes, obstacle, step_c
 from lit_models.cohort.engine import Engine
 from lit_models.cohort.fused import FusedEngine
 from lit_models.cohort.lone import LoneEngine
+from lit_models.cohort.vector_optim import UPDATES
 from lit_models.fit import fit
 from lit_models.mlp import LitMLP
 from tests.lit_models.cohorts import SPEC, difference, lanes, same, setting
 
 ENGINES = (FusedEngine, LoneEngine)
 FLOAT = torch.float32
+OPTIMIZERS = list(UPDATES)
 MIXED: list[dict[str, Any]] = [
     {"optimizer": o, "lr": 0.001 * (n + 1), "dropout": 0.05 * n, "augment_strength": 0.1 * n, "weight_decay": 0.01}
     for n, o in enumerate(("adamw", "sgd", "nesterov", "adam", "rmsprop", "adagrad", "momentum", "adamw"))
@@ -81,14 +83,35 @@ def test_a_loaded_state_goes_on_to_the_same_bits(kind: Any, sampling: str) -> No
     assert all(same(whole, again, trial) for trial in (0, 3, 4, 6))
 
 
-def test_a_copied_lane_is_the_same_in_both_engines() -> None:
-    cohort = lanes("mlp", [{**c, "optimizer": "adam"} for c in MIXED])
+@pytest.mark.parametrize("distance", range(len(OPTIMIZERS)))
+def test_a_copied_lane_is_the_same_in_both_engines(distance: int) -> None:
+    """From every optimizer to every other, and to itself: moments go along only where they mean the same."""
+    cohort = lanes("mlp", [{**MIXED[n], "optimizer": o, "momentum": 0.8} for o in OPTIMIZERS for n in (1, 2)])
     fused, lone = (kind(cohort, setting("mlp")) for kind in ENGINES)
     for engine in (fused, lone):
         run(engine, range(2))
-        engine.copy(5, 1, cohort[5].config.model_copy(update={"dropout": 0.35, "lr": 0.004}))
+        for place in range(len(OPTIMIZERS)):
+            target, source = cohort[2 * place], cohort[2 * ((place + distance) % len(OPTIMIZERS)) + 1]
+            changed = target.config.model_copy(update={"dropout": 0.35, "lr": 0.004})
+            engine.copy(target.trial, source.trial, changed)
         run(engine, range(2, 4))
-    assert max(difference(fused, lone, trial) for trial in range(8)) < 1e-8
+    assert max(difference(fused, lone, lane.trial) for lane in cohort) < 1e-8
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "nesterov"])
+def test_a_copy_of_a_lane_without_momentum_begins_with_none(optimizer: str) -> None:
+    cohort = lanes("mlp", [{"optimizer": optimizer, "momentum": m, "lr": 0.01} for m in (0.0, 0.9, 0.5)])
+    fused, lone = (
+        kind(cohort, setting("mlp"), *more) for kind, more in ((FusedEngine, [["momentum"]]), (LoneEngine, []))
+    )
+    for engine in (fused, lone):
+        run(engine, range(2))
+        engine.copy(1, 0, cohort[1].config.model_copy(update={"momentum": 0.7}))
+        engine.copy(2, 0, cohort[2].config.model_copy(update={"momentum": 0.0}))
+        run(engine, range(2, 3))
+        engine.copy(0, 2, cohort[0].config.model_copy(update={"momentum": 0.9}))
+        run(engine, range(3, 4))
+    assert max(difference(fused, lone, lane.trial) for lane in cohort) < 1e-8
 
 
 def test_a_float_that_only_pbt_will_change_is_a_vector_from_the_start() -> None:
