@@ -16,6 +16,7 @@ from lit_models.data import Batch
 from lit_models.init import seeded
 from lit_models.noise import EpochNoise, Noise, drawing
 from lit_models.optim import build_optimizer, build_schedule
+from lit_models.precision import half_precision
 from lit_models.seeds import derive_seed
 from lit_models.spec import DataSpec
 
@@ -121,8 +122,7 @@ class LitModel(pl.LightningModule):
             mixing: how the batch is mixed, if at all.
         """
         config = self.config
-        half = config.precision == "bf16"
-        precision = torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext()
+        precision = half_precision(x.device.type) if config.precision == "bf16" else nullcontext()
         with drawing(Noise(key)) as noise, precision:
             x = augment_batch(self.unit(x), config.augment_strength, AugmentPolicy.of(config), noise)
             targets = y

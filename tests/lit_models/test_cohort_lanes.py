@@ -148,15 +148,6 @@ def test_lanes_that_differ_in_more_than_numbers_are_refused() -> None:
         FusedEngine(lanes("mlp", [{"activation": "relu"}, {"activation": "tanh"}]), setting("mlp"))
 
 
-@pytest.mark.parametrize("kind", ENGINES)
-def test_bfloat16_trains(kind: Any) -> None:
-    cohort = lanes("cnn", [{"precision": "bf16", "lr": lr} for lr in (0.005, 0.01)])
-    engine = kind(cohort, setting("cnn", FLOAT))
-    first = engine.run_epoch(0)
-    last = [engine.run_epoch(epoch) for epoch in range(1, 5)][-1]
-    assert all(last[trial].train_loss < first[trial].train_loss for trial in (0, 1))
-
-
 def test_the_lone_engine_is_fit(tmp_path: Any) -> None:
     """Same seeds, same weights as Lightning's Trainer gives."""
     import json
