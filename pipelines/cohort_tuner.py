@@ -1,4 +1,7 @@
-"""Has Ray Tune place the cohorts of a search on this machine's cores and GPUs."""
+"""Has Ray Tune place the cohorts of a search on this machine's cores and GPUs.
+
+To be imported after `import_ray` was called: Ray reads its settings, the token among them, when it is imported.
+"""
 
 import math
 import os

@@ -59,7 +59,6 @@ def one() -> None:
     """Search in the working folder, and print what it cost as JSON."""
     from pipelines import search_state, startup
     from pipelines.campaign import Campaign
-    from pipelines.cohort_tuner import train
     from pipelines.journal import Journal
     from pipelines.local_ray import import_ray
     from pipelines.params import load
@@ -73,6 +72,8 @@ def one() -> None:
     work = Stage("search", "scale", load())
     with search_state.opened(work) as state, planner() as plan, Journal(work.title) as journal:
         import_ray()
+        from pipelines.cohort_tuner import train
+
         cpu, wall, memory = time.process_time(), time.perf_counter(), held()
         campaign = Campaign(work, state, plan)
         recorder = Recorder(work, journal, state)
