@@ -84,12 +84,20 @@ class SearchState:
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield name and record (as JSON) of each finished cohort."""
         for path in sorted(self.cohorts.glob("*.done.safetensors")):
-            yield {"name": path.name.removesuffix(".done.safetensors"), "text": header(path)["record"]}
+            if (record := _record(path)) is not None:
+                yield {"name": path.name.removesuffix(".done.safetensors"), "text": json.dumps(record)}
 
     def reached(self, name: str) -> int:
         """How many epochs of a cohort are safe on disk."""
-        path = self.cohorts / f"{name}.safetensors"
-        return int(json.loads(header(path)["record"])["epoch"]) if path.exists() else 0
+        head = _head(self.cohorts / f"{name}.safetensors")
+        return int(head["epoch"]) if head else 0
+
+    @property
+    def broken(self) -> list[str]:
+        """What there is to say about checkpoints that could not be read: a sentence for each file."""
+        return [
+            f"{path} could not be read, so its cohort is trained anew" for path in sorted(self.cohorts.glob("*.broken"))
+        ]
 
     def save_weights(self, trial: int, target: Path) -> None:
         """Write the state_dict that `trial` ended with as safetensors; an empty one if no cohort kept it.
@@ -102,7 +110,7 @@ class SearchState:
         # Not by safetensors' own way to a file, which nobody but its owner may read.
         weights: dict[str, Any] = {}
         for path in self.cohorts.glob("*.done.safetensors"):
-            if str(trial) in json.loads(header(path)["record"])["lanes"]:
+            if str(trial) in (_head(path) or {"lanes": ()})["lanes"]:
                 with safe_open(path, framework="numpy") as file:
                     kept = [name for name in file.keys() if name.startswith(f"{trial}.")]  # noqa: SIM118
                     weights |= {name.removeprefix(f"{trial}."): file.get_tensor(name) for name in kept}
@@ -211,12 +219,51 @@ def _code(family: str) -> list[Path]:
     return [*files, Path("pipelines/searchers.py")]
 
 
-def header(path: Path) -> dict[str, str]:
-    """Read the metadata of a safetensors file: eight bytes say how long its JSON header is."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        metadata: dict[str, str] = json.loads(file.read(length))["__metadata__"]
-        return metadata
+def _head(path: Path) -> dict[str, Any] | None:
+    """Read the small part of a cohort's record, as `lit_models.cohort.checkpoint` writes it; None if it cannot be.
+
+    A file that is no checkpoint is moved aside. By hand, for this process does without torch: eight bytes say how long
+    the JSON at the beginning of a safetensors file is.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 0 < length <= path.stat().st_size:
+                raise ValueError("cut off")
+            head: dict[str, Any] = json.loads(json.loads(file.read(length))["__metadata__"]["record"])
+            return head
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        _set_aside(path)
+        return None
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """Read a cohort's whole record, its figures too; None if it cannot be."""
+    from safetensors import SafetensorError, safe_open
+
+    head = _head(path)
+    if head is None:
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            rows = iter(file.get_tensor("record.figures").tolist())
+            seconds = file.get_tensor("record.seconds").tolist()
+        for lane in head["lanes"].values():
+            lane["epochs"] = [dict(zip(head["columns"], next(rows), strict=True)) for _ in range(lane["epochs"])]
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, ValueError, KeyError, TypeError, StopIteration):
+        _set_aside(path)
+        return None
+    return {**head, "seconds": seconds}
+
+
+def _set_aside(path: Path) -> None:
+    """Move a checkpoint that cannot be read aside, so that its cohort is trained anew."""
+    if path.exists():
+        path.replace(path.with_name(path.name + ".broken"))
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

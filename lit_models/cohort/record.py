@@ -111,7 +111,11 @@ class Record:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read what `text` wrote."""
-        data = json.loads(text)
+        return cls.of(json.loads(text))
+
+    @classmethod
+    def of(cls, data: dict[str, Any]) -> Self:
+        """Make one from what JSON made of another."""
         lanes = {
             int(trial): LaneRecord(
                 lane["status"],

@@ -49,6 +49,7 @@ def run_cohort(
     running = folder / f"{spec.name}.safetensors"
     finished = checkpoint.read_record(done)
     if finished is not None:
+        running.unlink(missing_ok=True)  # killed between the two, it is still there
         on_checkpoint(finished)
         return finished
     torch.set_num_threads(spec.threads)

@@ -9,6 +9,7 @@ import torch
 
 from lit_models import FAMILIES
 from lit_models.cohort import checkpoint, run
+from lit_models.cohort.engine import Figures
 from lit_models.cohort.record import CohortSpec, Record
 from lit_models.cohort.rules import RuleSpec
 from tests.lit_models.cohorts import SMALL, data
@@ -68,6 +69,68 @@ def test_interrupted_at_any_checkpoint_it_ends_the_same(
         with pytest.raises(Killed):
             train(what, folder, die_at=place)
         assert facts(train(what, folder), folder) == whole
+
+
+def test_killed_between_its_last_files_it_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The finished cohort's file is written, and the running one's is still there."""
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
+    whole = facts(train(spec("fused"), tmp_path / "whole"), tmp_path / "whole")
+
+    def die(path: Path, *more: Any) -> None:
+        write(path, *more)
+        if ".done." in path.name:
+            raise Killed
+
+    write = checkpoint.write
+    folder = tmp_path / "cut"
+    with monkeypatch.context() as context:
+        context.setattr(checkpoint, "write", die)
+        with pytest.raises(Killed):
+            train(spec("fused"), folder)
+    assert (folder / "c.safetensors").exists()
+    assert facts(train(spec("fused"), folder), folder) == whole
+    assert [path.name for path in folder.iterdir()] == ["c.done.safetensors"]
+
+
+@pytest.mark.parametrize("size", [0, 4, 40, 300, -1])
+@pytest.mark.parametrize("name", ["c.safetensors", "c.done.safetensors"])
+def test_a_broken_checkpoint_counts_as_none(
+    name: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off anywhere it is moved aside, once, and the cohort begins anew."""
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
+    whole = facts(train(spec("fused"), tmp_path), tmp_path)
+    if name == "c.safetensors":
+        (tmp_path / "c.done.safetensors").unlink()
+        with pytest.raises(Killed):
+            train(spec("fused"), tmp_path, die_at=2)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[:size])
+    assert facts(train(spec("fused"), tmp_path), tmp_path) == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["c.done.safetensors", f"{name}.broken"])
+
+
+def test_figures_are_no_part_of_the_header(tmp_path: Path) -> None:
+    """Safetensors refuses a header beyond 100 MB; this one does not grow with the epochs."""
+    sizes = []
+    for epochs in (1, 1000):
+        record = Record.new(range(4))
+        for lane in record.lanes.values():
+            lane.epochs = [Figures(1 / 3, 0.1 + n, 0.9666666388511658, 1e-3) for n in range(epochs)]
+        record.epoch, record.seconds = epochs, [0.1] * epochs
+        checkpoint.write(tmp_path / "c", record, {"w": torch.ones(2)})
+        sizes.append(int.from_bytes((tmp_path / "c").read_bytes()[:8], "little"))
+        found = checkpoint.read(tmp_path / "c")
+        assert found is not None
+        assert found[0] == record == checkpoint.read_record(tmp_path / "c")
+        assert list(found[1]) == ["w"]
+    assert sizes[1] < sizes[0] + 100
+
+
+def test_a_checkpoint_that_vanishes_meanwhile_is_none(tmp_path: Path) -> None:
+    """A worker that lives on after its search may finish the cohort."""
+    assert checkpoint.read(tmp_path / "c") is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_finished_cohort_is_not_trained_again(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lit_models.cohort import checkpoint
+from lit_models.cohort.engine import Figures
 from lit_models.cohort.record import Record
 from pipelines import search_state
 from pipelines.faults import Fault
@@ -44,6 +45,34 @@ def test_records_are_read_without_torch(tmp_path: Path) -> None:
     assert [record["name"] for record in state.records()] == ["c00000"]
     assert json.loads(next(state.records())["text"])["epoch"] == 0
     assert (state.reached("c00002"), state.reached("c00004")) == (5, 0)
+
+
+def test_a_record_read_without_torch_is_the_record(tmp_path: Path) -> None:
+    state = SearchState(tmp_path)
+    record = Record.new([3, 4, 5])
+    record.lanes[3].epochs = [Figures(0.1 + n, 1 / 3, 0.9666666388511658, 1e-3) for n in range(3)]
+    record.lanes[5].epochs = [Figures(0.2, 0.3, 0.4, 1e-7)]
+    record.lanes[5].copied, record.lanes[5].changes = [(1, 3)], {"lr": 0.1}
+    record.epoch, record.seconds = 3, [0.1, 0.2, 0.3]
+    checkpoint.write(state.cohorts / "c00003.done.safetensors", record, {})
+    assert [json.loads(one["text"]) for one in state.records()] == [json.loads(record.text())]
+
+
+@pytest.mark.parametrize("size", [0, 4, 40, 200, -1])
+def test_a_record_that_was_cut_off_counts_as_none(tmp_path: Path, size: int) -> None:
+    state = SearchState(tmp_path)
+    done(state, "c00000", 0)
+    done(state, "c00002", 2)
+    paths = [state.cohorts / f"c00000{kind}" for kind in (".done.safetensors", ".safetensors")]
+    content = paths[0].read_bytes()
+    for path in paths:
+        path.write_bytes(content[:size])
+    assert [record["name"] for record in state.records()] == ["c00002"]
+    assert state.reached("c00000") == 0
+    state.save_weights(0, tmp_path / "weights.safetensors")
+    assert not paths[0].exists()
+    assert f"{paths[0]}.broken could not be read, so its cohort is trained anew" in state.broken
+    assert [record["name"] for record in state.records()] == ["c00002"]
 
 
 def test_a_finished_search_keeps_its_plan_alone(tmp_path: Path) -> None:
