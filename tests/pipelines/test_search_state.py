@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,19 @@ def test_the_fingerprint_depends_on_parameters_data_and_code(
     monkeypatch.undo()
     assert "lit_models/mlp.py" in map(str, search_state._code("mlp"))
     assert "lit_models/cnn.py" not in map(str, search_state._code("mlp")), "another family may be edited meanwhile"
+
+
+def test_the_fingerprint_depends_on_the_code_and_on_no_other_family_s(work: Stage, folder: Path, root: Path) -> None:
+    first = fingerprint(work)
+    (folder / "lit_models").unlink()  # a link to the checkout's
+    shutil.copytree(root / "lit_models", folder / "lit_models", ignore=shutil.ignore_patterns("__pycache__"))
+    assert fingerprint(work) == first
+    for name, same in (("cnn", True), ("mlp", False), ("noise", False), ("cohort/rules", False)):
+        path = folder / "lit_models" / f"{name}.py"
+        before = path.read_text()
+        path.write_text(before + "# edited\n")
+        assert (fingerprint(work) == first) == same, name
+        path.write_text(before)
 
 
 def test_the_winner_s_weights_are_picked_out(tmp_path: Path) -> None:
