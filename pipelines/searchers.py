@@ -1,6 +1,6 @@
 """The table of search algorithms: name -> how configurations come about. To add one: a function and a row."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from itertools import pairwise
 from typing import Any, Literal, Self
 
@@ -10,6 +10,8 @@ from pipelines.nearest import known
 from pipelines.section import Section
 from pipelines.space import Space, grid_trials, random_trials
 
+# The median rule wants three others to compare a trial with (lit_models/cohort/rules.py).
+MEDIAN_LANES = 4
 SCHEDULERS = ("none", "halving", "hyperband", "asha", "median", "pbt")
 
 
@@ -75,6 +77,32 @@ class SearchConfig(Section):
         if rungs[-1] >= self.epochs:
             raise ValueError(f"the last rung must come before epoch {self.epochs}, the last one")
         return self
+
+    @model_validator(mode="after")
+    def _something_can_happen(self) -> Self:
+        """Refuse a scheduler that could never do anything, or nothing sensible."""
+        if problems := list(_problems(self)):
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _problems(config: SearchConfig) -> Iterator[str]:
+    name, epochs, lanes = config.scheduler, config.epochs, config.K
+    if name == "none":
+        return
+    stops = f"`{name}` would stop no trial"
+    if name != "pbt" and config.rungs is None and config.grace_epochs >= epochs:
+        yield f"{stops}: grace_epochs must be below epochs ({epochs}), not {config.grace_epochs}"
+    if name == "pbt" and config.perturb_epochs >= epochs:
+        nothing = "`pbt` would change no trial"
+        yield f"{nothing}: perturb_epochs must be below epochs ({epochs}), not {config.perturb_epochs}"
+    if name == "pbt" and not any(domain.kind in ("uniform", "loguniform") for domain in config.space.values()):
+        yield "`pbt` has nothing to change: one range in space must be `uniform` or `loguniform`"
+    if lanes == "auto":
+        return
+    least = {"halving": config.eta, "hyperband": config.eta, "median": MEDIAN_LANES}.get(name, 2)
+    if lanes < least:
+        yield f"`{name}` compares the trials of one cohort: K must be `auto` or at least {least}, not {lanes}"
 
 
 # Yields the configurations of one generation, and is sent what each reached (lower is better; None: it failed).

@@ -275,6 +275,11 @@ NAMES = [
         f"{ONE}.search.algorithm: unknown value 'randm'; nearest valid value: random",
     ),
     (
+        "epochs: 2\n      space",
+        "scheduler: pbt\n      epochs: 2\n      space",
+        f"{ONE}.search: `pbt` would change no trial: perturb_epochs must be below epochs (2), not 2",
+    ),
+    (
         "algorithm: random",
         "scheduler: ashe",
         f"{ONE}.search.scheduler: unknown value 'ashe'; nearest valid value: asha",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipelines.searchers import SCHEDULERS, SEARCHERS, SearchConfig
+from pipelines.searchers import MEDIAN_LANES, SCHEDULERS, SEARCHERS, SearchConfig
 from pipelines.space import Domain, grid_trials, random_trials
 
 SPACE = {"lr": Domain(loguniform=(1e-4, 1e-1)), "width": Domain(int=(4, 8)), "deep": Domain(logint=(1, 64))}
@@ -100,8 +100,51 @@ def test_tpe_learns() -> None:
         ({"generation": 0}, "generation"),
         ({"threads": 0}, "threads"),
         ({"perturb_epochs": 0}, "perturb_epochs"),
+        (
+            {"scheduler": "halving", "epochs": 1},
+            r"`halving` would stop no trial: grace_epochs must be below epochs \(1\)",
+        ),
+        ({"scheduler": "hyperband", "epochs": 4, "grace_epochs": 4}, r"stop no trial: .*\(4\), not 4"),
+        ({"scheduler": "asha", "epochs": 3, "grace_epochs": 5}, r"stop no trial: .*\(3\), not 5"),
+        ({"scheduler": "median", "epochs": 2, "grace_epochs": 2}, r"stop no trial: .*\(2\), not 2"),
+        ({"scheduler": "pbt", "epochs": 2}, r"change no trial: perturb_epochs must be below epochs \(2\), not 2"),
+        (
+            {"scheduler": "pbt", "space": GRID},
+            "nothing to change: one range in space must be `uniform` or `loguniform`",
+        ),
+        ({"scheduler": "pbt", "K": 1}, "K must be `auto` or at least 2, not 1"),
+        ({"scheduler": "asha", "K": 1}, "K must be `auto` or at least 2, not 1"),
+        ({"scheduler": "hyperband", "K": 2}, "K must be `auto` or at least 3, not 2"),
+        ({"scheduler": "median", "K": 3}, "K must be `auto` or at least 4, not 3"),
+        (
+            {"scheduler": "halving", "K": 3, "eta": 4},
+            "`halving` compares the trials of one cohort: K must be .* at least 4",
+        ),
     ],
 )
 def test_refuses_what_makes_no_sense(values: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         config(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"epochs": 1},
+        {"epochs": 1, "K": 1, "grace_epochs": 7, "perturb_epochs": 7},
+        {"scheduler": "halving", "epochs": 2},
+        {"scheduler": "halving", "epochs": 9, "rungs": (4,), "grace_epochs": 9, "K": 3},
+        {"scheduler": "hyperband", "epochs": 2},
+        {"scheduler": "asha", "epochs": 2, "K": 2},
+        {"scheduler": "median", "epochs": 2, "K": 4},
+        {"scheduler": "pbt", "epochs": 3, "K": 2, "grace_epochs": 9},
+    ],
+)
+def test_takes_small_searches_in_which_something_can_happen(values: dict[str, Any]) -> None:
+    config(**values)
+
+
+def test_the_median_rule_wants_as_many_lanes_as_its_function_does() -> None:
+    from lit_models.cohort.rules import MEDIAN_OTHERS
+
+    assert MEDIAN_OTHERS + 1 == MEDIAN_LANES
