@@ -1,7 +1,6 @@
 """Keeps the book of a search: what each trial was, did and reached; on disk as tables, live on the terminal."""
 
 import json
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from pipelines.cohorts import Cohort, whole_name
 from pipelines.faults import Fault
 from pipelines.journal import Journal
 from pipelines.progress import Progress
-from pipelines.search_state import SearchState
 from pipelines.stage import Stage
 
 METRICS = ("train_loss", "val_loss", "val_accuracy", "lr")
@@ -30,8 +28,7 @@ class Trial:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     status: str = "planned"
     reason: str = ""
-    started: float = 0.0
-    first_step: float = 0.0
+    began: float = 0.0
     ended: float = 0.0
     copied: list[tuple[int, int]] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=dict)
@@ -60,14 +57,13 @@ class Recorder:
     Args:
         work: the stage.
         journal: what MLflow shall know; reopened if the search goes on after an interruption.
-        state: where times are kept.
     """
 
-    def __init__(self, work: Stage, journal: Journal, state: SearchState) -> None:
+    def __init__(self, work: Stage, journal: Journal) -> None:
         section = work.params.experiments[work.key].search
         self._metric, self._epochs = section.metric, section.epochs
         self._key, self._title = work.key, work.title
-        self._journal, self._state = journal, state
+        self._journal = journal
         self.trials: dict[int, Trial] = {}
         self._progress: Progress | None = None
         self._best: Trial | None = None
@@ -83,9 +79,6 @@ class Recorder:
             journal.params(self._run, {name: value for name, value in section if name != "space"} | space)
         self._runs = runs
         self._steps = {run: told.step for run, told in self._told.items()}
-        self._times: dict[tuple[int, str], float] = {
-            (line["trial"], line["event"]): line["time"] for line in state.times
-        }
 
     def expect(self, trials: int) -> None:
         """Say how many trials there will be."""
@@ -110,7 +103,6 @@ class Recorder:
             trial.run = self._runs.get(name) or self._journal.start(self._key, name, tags, parent=self._run)
             if not (trial.run in self._told and self._told[trial.run].params):
                 self._journal.params(trial.run, trial.hyperparameters)
-            trial.started = self._time(index, "began")
 
     def update(self, text: str) -> None:
         """Take in what a cohort's record has that is new.
@@ -134,7 +126,7 @@ class Recorder:
                         self._leader = trial
                     self._tell(trial, record["seconds"][place] / len(lanes))
                     new += 1
-            trial.first_step = record["began"]
+            trial.began, trial.ended = record["began"], lane["ended"]
             trial.hyperparameters |= lane["changes"]
             trial.copied = [(epoch, source) for epoch, source in lane["copied"]]
             if lane["status"] != "running":
@@ -175,7 +167,6 @@ class Recorder:
         if trial.status in OVER:
             return
         trial.status = status
-        trial.ended = self._time(trial.index, "ended")
         told = self._told.get(trial.run)
         if told is None or told.ended in (None, "KILLED"):
             self._journal.tags(trial.run, {"status": status} | ({"reason": trial.reason} if trial.reason else {}))
@@ -190,13 +181,6 @@ class Recorder:
         """Count epochs that were trained, or that need not be any more."""
         if self._progress and epochs:
             self._progress.step(f"best so far: {self._leader.summary()}" if self._leader else "", epochs)
-
-    def _time(self, index: int, event: str) -> float:
-        """When the event happened for the first time."""
-        if (index, event) not in self._times:
-            self._times[index, event] = now = time.time()
-            self._state.note({"trial": index, "event": event, "time": now})
-        return self._times[index, event]
 
     def _order(self, trial: Trial) -> tuple[Rank, int]:
         return rank(trial.best, self._metric), trial.index

@@ -85,10 +85,11 @@ def _entry(work: Stage, key: str) -> Entry:
 
 
 def _search_seconds(timings: Path) -> float:
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     table = pq.read_table(timings, columns=["started", "ended"])
-    return float(max(table["ended"].to_pylist()) - min(table["started"].to_pylist()))
+    return float(pc.max(table["ended"]).as_py() - pc.min(table["started"]).as_py())
 
 
 def _sync(work: Stage) -> None:

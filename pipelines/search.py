@@ -42,13 +42,15 @@ def _search(work: Stage, state: "SearchState", target: Path) -> None:
 
     with planner() as plan:
         campaign = Campaign(work, state, plan)
+        for sentence in state.broken:
+            work.say(sentence)
         # Before the delivery's thread imports mlflow: two imports at once can trip over each other.
         import_ray()
         from pipelines.cohort_tuner import train
 
         with Delivery(), _journal(work, state) as journal:
             with outs.staged(target) as (folder,):
-                recorder = Recorder(work, journal, state)
+                recorder = Recorder(work, journal)
                 campaign.run(recorder, lambda generations: train(work, campaign, state, recorder, generations))
                 recorder.finish(folder)
                 state.save_weights(recorder.best.index, folder / "winner.safetensors")

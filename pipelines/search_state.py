@@ -8,7 +8,6 @@ parameters, data, code. JSON lines and safetensors, no pickle; a lock keeps a se
       cohorts/      a checkpoint for each running cohort, the record of each finished one
       running.json  where the journal of the search is that is under way
       finished.json what the last search wrote, until DVC has taken note of it
-      times.jsonl   when trials began and ended
       lock
 """
 
@@ -43,11 +42,9 @@ class SearchState:
         self.cohorts = folder / "cohorts"
         self._finished = folder / "finished.json"
         self._plan = folder / "plan.jsonl"
-        self._times = folder / "times.jsonl"
         self.running = folder / "running.json"
         self.cohorts.mkdir(parents=True, exist_ok=True)
         _repair(self._plan)
-        _repair(self._times)
         # The lines of the plan: a generation, a split, a cohort that was given up.
         self.plan: list[Line] = _lines(self._plan)
 
@@ -60,15 +57,6 @@ class SearchState:
         """Forget what was split and given up, so that the next search tries those trials again as planned at first."""
         self.plan = [line for line in self.plan if "generation" in line]
         outs.write_atomically(self._plan, "".join(json.dumps(line) + "\n" for line in self.plan).encode())
-
-    @property
-    def times(self) -> list[dict[str, Any]]:
-        """When trials began and ended."""
-        return _lines(self._times)
-
-    def note(self, line: dict[str, Any]) -> None:
-        """Record when a trial began or ended."""
-        _append(self._times, line)
 
     @property
     def journal(self) -> Path | None:
@@ -119,7 +107,6 @@ class SearchState:
     def drop_results(self) -> None:
         """Forget everything but the plan: the next search of these parameters trains anew, by the same plan."""
         shutil.rmtree(self.cohorts, ignore_errors=True)
-        self._times.unlink(missing_ok=True)
         self.forget_failures()
         self.running.unlink(missing_ok=True)
 
@@ -250,8 +237,9 @@ def _record(path: Path) -> dict[str, Any] | None:
         with safe_open(path, framework="numpy") as file:
             rows = iter(file.get_tensor("record.figures").tolist())
             seconds = file.get_tensor("record.seconds").tolist()
+        columns = head.pop("columns")
         for lane in head["lanes"].values():
-            lane["epochs"] = [dict(zip(head["columns"], next(rows), strict=True)) for _ in range(lane["epochs"])]
+            lane["epochs"] = [dict(zip(columns, next(rows), strict=True)) for _ in range(lane["epochs"])]
     except FileNotFoundError:
         return None
     except (SafetensorError, ValueError, KeyError, TypeError, StopIteration):

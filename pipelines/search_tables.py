@@ -46,9 +46,10 @@ def _row(trial: Trial) -> dict[str, Any]:
 
 
 def _timing(trial: Trial) -> dict[str, Any]:
-    """When a worker was found for the trial, when its first step was taken, when it ended: Unix times in seconds."""
-    times = {"started": trial.started, "first_step": trial.first_step, "ended": trial.ended}
-    return {"trial": trial.index, **times, "seconds": trial.ended - trial.started}
+    """When the first step was taken and when the trial ended: Unix times in seconds, null for a trial that failed."""
+    if trial.status == "failed":
+        return {"trial": trial.index, "started": None, "ended": None, "seconds": None}
+    return {"trial": trial.index, "started": trial.began, "ended": trial.ended, "seconds": trial.ended - trial.began}
 
 
 def _history(trial: Trial) -> list[dict[str, Any]]:

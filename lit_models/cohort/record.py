@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
@@ -62,12 +63,18 @@ class LaneRecord:
         epochs: the figures of each epoch whose losses were finite.
         changes: hyperparameters that it took over from other lanes (PBT).
         copied: (epoch, trial) of each lane whose weights it took over.
+        ended: when it stopped running, Unix time in seconds; 0 before.
     """
 
     status: Status = "running"
     epochs: list[Figures] = field(default_factory=list)
     changes: dict[str, float] = field(default_factory=dict)
     copied: list[tuple[int, int]] = field(default_factory=list)
+    ended: float = 0.0
+
+    def end(self, status: Status) -> None:
+        """Stop running."""
+        self.status, self.ended = status, time.time()
 
 
 @dataclass
@@ -77,7 +84,7 @@ class Record:
     Attributes:
         epoch: how many epochs are done.
         lanes: by trial.
-        seconds: wall time of each epoch; with `began` all that differs from run to run.
+        seconds: wall time of each epoch; with `began` and `ended` all that differs from run to run.
         began: when the first step was taken, Unix time in seconds; 0 before it.
     """
 
@@ -99,7 +106,7 @@ class Record:
     def since(self, epoch: int) -> str:
         """As JSON, without the figures of the first `epoch` epochs."""
         lanes = {
-            trial: LaneRecord(lane.status, lane.epochs[epoch:], lane.changes, lane.copied)
+            trial: LaneRecord(lane.status, lane.epochs[epoch:], lane.changes, lane.copied, lane.ended)
             for trial, lane in self.lanes.items()
         }
         return Record(self.epoch, lanes, self.seconds[epoch:], self.began).text()
@@ -122,6 +129,7 @@ class Record:
                 [Figures(**figures) for figures in lane["epochs"]],
                 lane["changes"],
                 [(epoch, source) for epoch, source in lane["copied"]],
+                lane["ended"],
             )
             for trial, lane in data["lanes"].items()
         }

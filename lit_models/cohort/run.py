@@ -68,8 +68,8 @@ def run_cohort(
             checkpoint.write(running, record, engine.state())
             on_checkpoint(record)
             saved_at = time.monotonic()
-    for lane in record.lanes.values():
-        lane.status = "finished" if lane.status == "running" else lane.status
+    for trial in record.alive:
+        record.lanes[trial].end("finished")
     checkpoint.write(done, record, best_weights(spec, engine, record))
     running.unlink(missing_ok=True)
     on_checkpoint(record)
@@ -111,7 +111,7 @@ def _epoch(spec: CohortSpec, engine: Engine, record: Record) -> None:
     for trial in record.alive:
         lane = record.lanes[trial]
         if has_diverged(figures[trial], spec.explosion):
-            lane.status = "diverged"
+            lane.end("diverged")
         else:
             lane.epochs.append(figures[trial])
     ranks = {trial: [rank(one, spec.metric) for one in lane.epochs] for trial, lane in record.lanes.items()}
@@ -119,7 +119,7 @@ def _epoch(spec: CohortSpec, engine: Engine, record: Record) -> None:
     if alive:
         kept = survivors(spec.rule, record.epoch, ranks, alive)
         for trial in set(alive) - set(kept):
-            record.lanes[trial].status = "stopped"
+            record.lanes[trial].end("stopped")
         engine.keep(kept)
         _exploit(spec, engine, record, ranks)
     record.seconds.append(time.perf_counter() - began)

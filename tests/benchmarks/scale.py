@@ -76,7 +76,7 @@ def one() -> None:
 
         cpu, wall, memory = time.process_time(), time.perf_counter(), held()
         campaign = Campaign(work, state, plan)
-        recorder = Recorder(work, journal, state)
+        recorder = Recorder(work, journal)
         campaign.run(recorder, lambda cohorts: train(work, campaign, state, recorder, cohorts, trainable))
         folder = Path("tables")
         folder.mkdir()

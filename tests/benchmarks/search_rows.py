@@ -81,7 +81,7 @@ def ours(checkout: Checkout, key: str, tracking: bool = True) -> Run:
     began, seconds = timed(checkout, sys.executable, "-m", "pipelines.search", key)
     folder = checkout.root / "results" / key / "search"
     timings = pq.read_table(folder / "timings.parquet").to_pydict()
-    training = max(timings["ended"]) - min(timings["first_step"])
+    training = max(timings["ended"]) - min(timings["started"])
     events = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
     points = [
         (event["time"] / 1000 - began, event["metrics"]["val_accuracy"])

@@ -50,7 +50,10 @@ def train(what: CohortSpec, folder: Path, die_at: int = -1) -> Record:
 
 def facts(record: Record, folder: Path) -> tuple[Any, Any]:
     _, weights = checkpoint.read(folder / "c.done.safetensors") or (None, {})
-    return {**asdict(record), "seconds": 0, "began": 0}, {name: value.tolist() for name, value in weights.items()}
+    whole = {**asdict(record), "seconds": 0, "began": 0}
+    for lane in whole["lanes"].values():
+        assert record.began <= lane.pop("ended")
+    return whole, {name: value.tolist() for name, value in weights.items()}
 
 
 @pytest.mark.parametrize("engine", ["fused", "lone"])

@@ -26,7 +26,13 @@ def figures(accuracy: float, loss: float = 1.0) -> dict[str, float]:
 def record(epoch: int, lanes: dict[int, tuple[str, list[float]]], since: int = 0, **more: Any) -> str:
     """A report: trial -> (status, accuracy of each epoch from `since` on)."""
     entries = {
-        str(trial): {"status": status, "epochs": [figures(value) for value in values], "changes": {}, "copied": []}
+        str(trial): {
+            "status": status,
+            "epochs": [figures(value) for value in values],
+            "changes": {},
+            "copied": [],
+            "ended": 2.0,
+        }
         | more.get(f"lane{trial}", {})
         for trial, (status, values) in lanes.items()
     }

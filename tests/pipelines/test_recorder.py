@@ -35,7 +35,7 @@ class Desk:
         """The process is killed and another goes on."""
         self.records._file.close()
         self.records = Journal.reopen(self.records.folder)
-        self.recorder = Recorder(self.work, self.records, SearchState(self.state.folder))
+        self.recorder = Recorder(self.work, self.records)
         return self.recorder
 
 
@@ -44,7 +44,7 @@ def desk(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     work = stage_at(folder, root, monkeypatch)
     state = SearchState(folder / "state")
     records = Journal("search@digits-mlp", resumable=state.folder)
-    desk = Desk(work, state, records, Recorder(work, records, state))
+    desk = Desk(work, state, records, Recorder(work, records))
     yield desk
     desk.records._file.close()
 
@@ -78,7 +78,7 @@ def test_missing_epochs_are_a_fault(desk: Desk) -> None:
 def test_a_search_that_goes_on_tells_each_run_and_each_epoch_once(desk: Desk) -> None:
     begin(desk.recorder)
     desk.recorder.update(record(2, {0: ("running", [0.5, 0.6]), 1: ("stopped", [0.4])}))
-    started = {index: trial.started for index, trial in desk.recorder.trials.items()}
+    started = {index: trial.began for index, trial in desk.recorder.trials.items()}
     recorder = desk.again()
     begin(recorder)
     recorder.update(record(3, {0: ("finished", [0.5, 0.6, 0.8]), 1: ("stopped", [0.4])}))
@@ -93,7 +93,7 @@ def test_a_search_that_goes_on_tells_each_run_and_each_epoch_once(desk: Desk) ->
         ]
     )
     assert [event["run"] for event in desk.lines("end")] == [recorder.trials[1].run, recorder.trials[0].run]
-    assert {index: trial.started for index, trial in recorder.trials.items()} == started
+    assert {index: trial.began for index, trial in recorder.trials.items()} == started
 
 
 def test_the_parent_run_ends_once_too(desk: Desk, tmp_path: Path) -> None:
