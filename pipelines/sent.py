@@ -63,6 +63,7 @@ class Sent:
 
     def forget(self) -> None:
         """Begin anew: the server has lost what it was sent."""
+        self._new = {}
         self._write({"server": self._server})
 
     def _take(self, line: dict[str, Any]) -> None:

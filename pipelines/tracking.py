@@ -98,6 +98,7 @@ class Sender:
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # the whole database, say
                 self._sent.forget()
+                self._deleted.clear()
             if not self._find_deleted(events):
                 raise
             self._send(events, turn)

@@ -65,6 +65,18 @@ def test_another_server_has_nothing_yet() -> None:
     assert (back.offset, back.ids) == (0, {}), "what it was told before cannot be told from what it lost"
 
 
+def test_a_server_that_lost_everything_is_sent_everything() -> None:
+    sent = recalled()
+    sent.made("r1", "id1")
+    sent.reached(20)
+    sent.made("r2", "id2")
+    sent.forget()
+    sent.made("r3", "id3")
+    sent.reached(10)
+    for one in (sent, recalled()):
+        assert (one.offset, one.ids) == (10, {"r3": "id3"})
+
+
 def test_half_a_line_is_cut_off() -> None:
     recalled().reached(20)
     with MEMORY.open("a") as file:
