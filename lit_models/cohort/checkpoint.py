@@ -89,9 +89,9 @@ def _read(path: Path, weights: bool) -> tuple[Record, dict[str, Tensor]] | None:
 
 def _record(text: str, tensors: Mapping[str, Tensor]) -> Record:
     data = json.loads(text)
-    rows = iter(tensors["record.figures"].tolist())
+    rows, columns = iter(tensors["record.figures"].tolist()), data.pop("columns")
     for lane in data["lanes"].values():
-        lane["epochs"] = [dict(zip(data["columns"], next(rows), strict=True)) for _ in range(lane["epochs"])]
+        lane["epochs"] = [dict(zip(columns, next(rows), strict=True)) for _ in range(lane["epochs"])]
     return Record.of({**data, "seconds": tensors["record.seconds"].tolist()})
 
 

@@ -8,6 +8,7 @@ of one kernel: below a threshold overhead rules and fusing gains, above it fusin
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Literal
 
 import torch
@@ -19,6 +20,7 @@ from lit_models.cohort.engine import Engine, Setting
 from lit_models.cohort.fused import FusedEngine
 from lit_models.cohort.lanes import Lane
 from lit_models.cohort.lone import LoneEngine
+from lit_models.data import EVAL_BATCH
 from lit_models.spec import DataSpec
 
 EngineName = Literal["fused", "lone"]
@@ -34,6 +36,8 @@ COMPILE = {"cpu": False, "cuda": False}
 LONE_LANES = 4
 # Weights, gradients, two moments, and working memory beside the activations of forward and backward.
 COPIES = 5
+# Activations that are in memory at a time where none is kept for backward.
+LIVE = 4
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,13 @@ class Cost:
         flops: floating-point operations of forward and backward.
         kernels: nodes of the graph that backward walks, which is about how many kernels forward starts.
         bytes: memory that a lane takes: weights, gradients, moments, activations.
+        shared: memory that a cohort takes beside its lanes: what validation works on, and the data.
     """
 
     flops: int
     kernels: int
     bytes: int
+    shared: int = 0
 
     @property
     def flops_per_kernel(self) -> float:
@@ -56,8 +62,15 @@ class Cost:
         return self.flops / self.kernels
 
 
-def step_cost(family: type[LitModel], config: FamilyConfig, spec: DataSpec) -> Cost:
-    """Count without computing: the model is built and run on torch's meta device."""
+def step_cost(family: type[LitModel], config: FamilyConfig, spec: DataSpec, samples: int = 0) -> Cost:
+    """Count without computing: the model is built and run on torch's meta device.
+
+    Args:
+        family: the class of the model.
+        config: its hyperparameters.
+        spec: the data it is built for.
+        samples: of the training and the validation set together, which every worker holds.
+    """
     kept: list[int] = []
 
     def note(tensor: Tensor) -> Tensor:
@@ -75,7 +88,10 @@ def step_cost(family: type[LitModel], config: FamilyConfig, spec: DataSpec) -> C
             kernels = _nodes(loss)
             torch.autograd.backward(loss)
     weights = sum(parameter.nbytes for parameter in model.parameters())
-    return Cost(counter.get_total_flops(), kernels, COPIES * weights + 2 * sum(kept))
+    # Validation keeps nothing for a backward; a few of the largest activations are there at a time.
+    validation = LIVE * max(kept, default=0) * max(1, EVAL_BATCH // config.batch_size)
+    data = samples * (prod(spec.shape) + y.itemsize)
+    return Cost(counter.get_total_flops(), kernels, COPIES * weights + 2 * sum(kept), validation + data)
 
 
 def _nodes(loss: Tensor) -> int:
@@ -98,7 +114,9 @@ def choose_lanes(cost: Cost, engine: EngineName, device: str, memory: int) -> in
     """Say how many lanes a cohort has at most, 0 if the memory (bytes) is too little for one."""
     most = MOST_LANES[device] if engine == "fused" else LONE_LANES
     # The lone engine keeps every lane's weights and moments, but the activations of one alone.
-    return min(most, memory // cost.bytes)
+    if memory < cost.bytes:
+        return 0
+    return max(1, min(most, (memory - cost.shared) // cost.bytes))
 
 
 def probe(lanes: Sequence[Lane], setting: Setting) -> EngineName:

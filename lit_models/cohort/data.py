@@ -49,6 +49,6 @@ class CohortData:
         full, rest = divmod(len(self.y), batch_size)
         return full + (rest > 0 and not (rest == 1 and full > 0))
 
-    def validation(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the validation set in large batches."""
-        yield from zip(torch.split(self.val_x, EVAL_BATCH), torch.split(self.val_y, EVAL_BATCH), strict=True)
+    def validation(self, count: int = EVAL_BATCH) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the validation set in batches of `count`."""
+        yield from zip(torch.split(self.val_x, count), torch.split(self.val_y, count), strict=True)

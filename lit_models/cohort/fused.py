@@ -19,6 +19,7 @@ from lit_models.cohort.engine import Figures, Setting, build, inherits_moments, 
 from lit_models.cohort.lanes import Lane, LaneLosses, LaneValues
 from lit_models.cohort.stacked_layers import StackedLayers
 from lit_models.cohort.vector_optim import UPDATES, VectorOptimizer
+from lit_models.data import EVAL_BATCH
 from lit_models.noise import EpochNoise
 
 
@@ -55,6 +56,9 @@ class FusedEngine:
         }
         self._samplers = [sampler(setting, lane) for lane in self._rows]
         self._train = Compiled(self._training) if setting.compiled else self._training
+        # All lanes together validate on about as many images as one would alone, or on as many as they train on.
+        # By how many they were when they began, for it decides how sums are rounded.
+        self._validated = max(first.config.batch_size, EVAL_BATCH // len(lanes))
 
     @property
     def lanes(self) -> list[Lane]:
@@ -127,7 +131,7 @@ class FusedEngine:
         """Return (loss, accuracy) of each row on the validation set."""
         self._template.eval()
         sums = torch.zeros(len(self._rows), 2, device=self.setting.device, dtype=self.setting.dtype)
-        for x, y in self.setting.data.validation():
+        for x, y in self.setting.data.validation(self._validated):
             sums += self._mapped("validation_sums", self._optimizer.weights, self._stacked, (), x, y)
         loss, hits = (sums / len(self.setting.data.val_y)).T.tolist()
         return list(zip(loss, hits, strict=True))

@@ -1,5 +1,8 @@
 """Lanes are alone though they are together: neighbours, places, drops and divergence change nothing of a lane."""
 
+import subprocess
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -176,5 +179,39 @@ def test_the_rule_counts_and_answers_the_same_every_time() -> None:
     assert costs == [step_cost(FAMILIES["mlp"], config, SPEC) for config in (small, large)]
     assert costs[0].flops == pytest.approx(2 * 64 * (64 * 32 + 32 * 32 + 32 * 4) * 3, rel=0.3)
     assert [choose_engine(cost, "cpu") for cost in costs] == ["fused", "lone"]
-    assert choose_lanes(costs[0], "fused", "cpu", 10 * costs[0].bytes) == 10
+    assert choose_lanes(costs[0], "fused", "cpu", 10 * costs[0].bytes + costs[0].shared) == 10
+    assert choose_lanes(costs[0], "fused", "cpu", costs[0].bytes + costs[0].shared - 1) == 1
     assert choose_lanes(costs[0], "fused", "cpu", costs[0].bytes - 1) == 0
+    with_data = step_cost(FAMILIES["mlp"], small, SPEC, samples=1000)
+    assert with_data.shared - costs[0].shared == 1000 * (8 * 8 + 8)
+
+
+MEMORY = """
+import re, torch
+from pathlib import Path
+def peak():  # not getrusage, which remembers the process that started this one
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+torch.set_num_threads(1)
+from lit_models import FAMILIES, DataSpec
+from lit_models.cohort.cost import step_cost
+from lit_models.cohort.data import CohortData
+from lit_models.cohort.engine import Setting
+from lit_models.cohort.fused import FusedEngine
+from lit_models.cohort.lanes import Lane
+spec = DataSpec(shape=(3, 32, 32), classes=10, mean=(0.3,) * 3, std=(0.4,) * 3, scale=255.0)
+x, y = torch.zeros(1024, 3, 32, 32, dtype=torch.uint8), torch.arange(1024) % 10
+kind = FAMILIES["cnn"]
+lanes = [Lane(n, kind.Config(lr=0.001 * (n + 1)), n) for n in range(8)]
+before = peak()
+FusedEngine(lanes, Setting(kind, CohortData(x[:128], y[:128], x, y, spec), 5)).run_epoch(0)
+cost = step_cost(kind, lanes[0].config, spec)
+print(peak() - before, 8 * cost.bytes + cost.shared)
+"""
+
+
+def test_a_cohort_takes_no_more_memory_than_is_counted(environment: Callable[[], dict[str, str]]) -> None:
+    """Training and validation of eight lanes, in a process of its own; libraries take some megabytes beside."""
+    command = [sys.executable, "-c", MEMORY]
+    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    taken, counted = map(int, result.stdout.split())
+    assert counted / 4 < taken < counted + 32e6

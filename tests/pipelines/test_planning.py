@@ -111,7 +111,7 @@ def test_too_little_memory_is_one_sentence_with_figures(data: Path) -> None:
 
 
 def test_memory_limits_the_lanes(data: Path) -> None:
-    few = plan(order(data, trials=64, memory=1_000_000))
+    few = plan(order(data, trials=64, memory=2_000_000))
     assert max(sizes(few)) < 32
     assert {cohort["engine"] for cohort in few.cohorts} == {"fused"}
 
