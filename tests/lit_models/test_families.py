@@ -12,8 +12,7 @@ from torch.export import Dim, export
 
 from lit_models import FAMILIES, DataSpec, FamilyConfig, LitModel
 from lit_models.cnn import CNNConfig
-from lit_models.mlp import MLPConfig
-from lit_models.resnet import ResNetConfig
+from tests.lit_models.architectures import architectures
 
 SHAPES = [(1, 8, 8), (3, 32, 32), (2, 9, 13)]
 
@@ -145,33 +144,6 @@ def test_refuses_what_it_does_not_know(family: str, wrong: dict[str, Any]) -> No
         FAMILIES[family].Config(**wrong)
 
 
-CONFIGS: dict[str, st.SearchStrategy[FamilyConfig]] = {
-    "mlp": st.builds(
-        MLPConfig,
-        hidden=st.integers(1, 8),
-        depth=st.integers(1, 4),
-        activation=st.sampled_from(["relu", "gelu", "tanh"]),
-        batch_norm=st.booleans(),
-    ),
-    "cnn": st.builds(
-        CNNConfig,
-        channels1=st.integers(1, 4),
-        channels2=st.integers(1, 4),
-        hidden1=st.integers(1, 8),
-        kernel_size=st.sampled_from([3, 5, 7]),
-        pool=st.sampled_from(["max", "avg"]),
-        batch_norm=st.booleans(),
-    ),
-    "resnet": st.builds(
-        ResNetConfig,
-        width=st.integers(1, 3),
-        stages=st.integers(1, 5),
-        blocks=st.integers(1, 2),
-        skip=st.booleans(),
-    ),
-}
-
-
 @families
 @settings(max_examples=25, deadline=None)
 @given(
@@ -179,8 +151,7 @@ CONFIGS: dict[str, st.SearchStrategy[FamilyConfig]] = {
     shape=st.tuples(st.integers(1, 3), st.integers(1, 20), st.integers(1, 20)),
 )
 def test_problem_says_whether_it_works(family: str, data: st.DataObject, shape: tuple[int, int, int]) -> None:
-    # A family without a strategy of its own is tried as it comes.
-    config = data.draw(CONFIGS.get(family, st.just(FAMILIES[family].Config())))
+    config = FAMILIES[family].Config(**data.draw(architectures(family)))
     spec = DataSpec(shape=shape, classes=3, mean=(0.5,) * shape[0], std=(0.5,) * shape[0], scale=255.0)
     problem = config.problem(shape)
     if problem is None:
@@ -208,3 +179,21 @@ def test_problem_is_not_mere_caution() -> None:
     model = FAMILIES["cnn"](CNNConfig(), spec)
     with pytest.raises(RuntimeError):
         model(images((1, 3, 3), 2))
+
+
+def test_a_family_without_a_table_is_drawn_from_its_own_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.lit_models import architectures as module
+
+    monkeypatch.setattr(module, "SMALL", {})
+    for family in FAMILIES:
+        fields = module.from_fields(FAMILIES[family].Config)
+        own = set(FAMILIES[family].Config.model_fields) - set(FamilyConfig.model_fields)
+        floats = {name for name in own if FAMILIES[family].Config.model_fields[name].annotation is float}
+        assert set(fields) == own - floats
+
+    @settings(max_examples=5, deadline=None)
+    @given(st.data())
+    def accepted(data: st.DataObject) -> None:
+        assert CNNConfig(**data.draw(module.architectures("cnn"))).channels1 in (1, 2, 3)
+
+    accepted()
