@@ -89,7 +89,7 @@ class _Cohorts:
 
         singles: dict[int, list[Any]] = {}
         for (bracket, _), lanes in groups.items():
-            cost = step_cost(self._family, lanes[0].config, self._spec)
+            cost = step_cost(self._family, lanes[0].config, self._spec, self._samples)
             if cost.bytes > self.memory:
                 self._refuse(f"one trial needs about {cost.bytes / 1e9:.2g} GB")
             if len(lanes) == 1:
@@ -101,7 +101,9 @@ class _Cohorts:
             self._divide(lanes, bracket, way, cost)
         for bracket, lanes in singles.items():
             self._note("trained one by one: every one of these has an architecture of its own", lanes)
-            self._divide(lanes, bracket, _Way("lone"), step_cost(self._family, lanes[0].config, self._spec))
+            self._divide(
+                lanes, bracket, _Way("lone"), step_cost(self._family, lanes[0].config, self._spec, self._samples)
+            )
         notes = [f"{count} trial{' is' if count == 1 else 's are'} {text}" for text, count in self.notes.items()]
         return Planned(self.cohorts, notes, "", self.gpu, self.probed)
 
@@ -128,6 +130,24 @@ class _Cohorts:
 
         with _readable():
             return load_spec(Path(self.order.prepared))
+
+    @cached_property
+    def _samples(self) -> int:
+        """Count the training and the validation set, whose bytes every worker holds."""
+        from pathlib import Path
+
+        from safetensors import safe_open
+
+        count = 0
+        with _readable():
+            for folder, part in (
+                (self.order.prepared, "train"),
+                (self.order.augmented, "train"),
+                (self.order.prepared, "val"),
+            ):
+                with safe_open(Path(folder) / f"{part}.safetensors", framework="numpy") as file:
+                    count += file.get_slice("y").get_shape()[0]
+        return count
 
     def _way(self, lanes: list[Any], cost: Any) -> _Way:
         """Choose the engine."""
@@ -182,7 +202,8 @@ class _Cohorts:
     def _most(self, engine: str, cost: Any) -> int:
         from lit_models.cohort.cost import choose_lanes
 
-        fits, compares = self.memory // cost.bytes, self.search["scheduler"] != "none"
+        fits = max(1, (self.memory - cost.shared) // cost.bytes)
+        compares = self.search["scheduler"] != "none"
         most = choose_lanes(cost, engine, self.device, self.memory)  # type: ignore[arg-type]
         if self.search["K"] != "auto":
             most = self.search["K"]
