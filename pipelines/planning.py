@@ -90,8 +90,8 @@ class _Cohorts:
         singles: dict[int, list[Any]] = {}
         for (bracket, _), lanes in groups.items():
             cost = step_cost(self._family, lanes[0].config, self._spec, self._samples)
-            if cost.bytes > self.memory:
-                self._refuse(f"one trial needs about {cost.bytes / 1e9:.2g} GB")
+            if (need := cost.bytes + cost.shared) > self.memory:
+                self._refuse(f"one trial needs about {need / 1e9:.2g} GB")
             if len(lanes) == 1:
                 singles.setdefault(bracket, []).extend(lanes)
                 continue
@@ -202,7 +202,7 @@ class _Cohorts:
     def _most(self, engine: str, cost: Any) -> int:
         from lit_models.cohort.cost import choose_lanes
 
-        fits = max(1, (self.memory - cost.shared) // cost.bytes)
+        fits = (self.memory - cost.shared) // cost.bytes
         compares = self.search["scheduler"] != "none"
         most = choose_lanes(cost, engine, self.device, self.memory)  # type: ignore[arg-type]
         if self.search["K"] != "auto":
