@@ -59,11 +59,9 @@ PLUMBING = {
         "lineage",
         "progress",
         "local_ray",
-        "planner",
         "ray_watch",
         "search_state",
         "cohort_queue",
-        "cohort_tuner",
     )
 }
 # What a kind of dataset needs to read raw bytes, which `fetch` does not do.
