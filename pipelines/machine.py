@@ -1,6 +1,7 @@
 """The section `machine`: what this machine may give to a search. It decides how fast results come, never which."""
 
 import os
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -9,6 +10,8 @@ from pipelines.section import Section
 
 # What the system, Ray and MLflow need beside the cohorts.
 SPARE = 0.6
+# What a container may take: cgroup version 2, and version 1.
+CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 # Ray counts resources in so small parts; in them, more than so many on a GPU would leave room for one more.
 SHARES, MOST_ON_A_GPU = 10_000, 99
 
@@ -44,13 +47,24 @@ class MachineConfig(Section):
     def memory(self) -> int:
         """Bytes that one worker may take of the main memory.
 
-        Its share of the whole memory, not of what happens to be free, and of the cores, not of the workers: a plan
-        must come out the same every time on one kind of machine.
+        Its share of the whole memory (of the container's, where one is set), not of what happens to be free, and of
+        the cores, not of the workers: a plan must come out the same every time on one kind of machine.
         """
         if self.memory_gb != "auto":
             return int(self.memory_gb * 1e9)
-        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return int(whole * SPARE) // (os.cpu_count() or 1)
+        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        texts = [path.read_text() for path in CGROUP_LIMITS if path.is_file()]
+        return int(whole_memory(physical, texts) * SPARE) // (os.cpu_count() or 1)
+
+
+def whole_memory(physical: int, limits: list[str]) -> int:
+    """Say how many bytes of main memory there are for us.
+
+    Args:
+        physical: bytes that the machine has.
+        limits: what a container's files say: bytes (version 1 means none by an immense number), or `max`.
+    """
+    return min([physical, *(int(limit) for limit in limits if limit.strip().isdecimal())])
 
 
 def gpu_share(memory: list[int], total: int, workers: int) -> float:

@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 from lit_models.cohort.cost import step_cost
 from lit_models.mlp import LitMLP, MLPConfig
 from lit_models.spec import load_spec
+from pipelines import machine
 from pipelines.faults import Fault
-from pipelines.machine import MachineConfig
+from pipelines.machine import MachineConfig, whole_memory
 from pipelines.plan_order import Order, Planned
 from pipelines.planner import planner
 from pipelines.planning import plan
@@ -182,6 +183,28 @@ def test_whoever_leaves_does_not_wait_for_the_plan(data: Path) -> None:
         process.submit(order(data, trials=5000))
         (child,) = multiprocessing.active_children()
     assert child.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("limits", "whole"),
+    [
+        ([], 100),
+        (["max\n"], 100),
+        (["60\n"], 60),
+        (["9223372036854771712\n"], 100),
+        (["max\n", "70\n"], 70),
+        ([""], 100),
+    ],
+)
+def test_a_container_has_no_more_memory_than_it_is_given(limits: list[str], whole: int) -> None:
+    assert whole_memory(100, limits) == whole
+
+
+def test_memory_asks_the_files_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = tmp_path / "memory.max"
+    limit.write_text(f"{10**6}\n")
+    monkeypatch.setattr(machine, "CGROUP_LIMITS", (tmp_path / "not there", limit))
+    assert 0 < MachineConfig().memory() <= 600_000
 
 
 def test_the_machine_section_has_its_limits() -> None:
