@@ -28,7 +28,9 @@ ENDS = ("everything", "driver")
 KINDS = (*ENDS, "worker", *SERVERS)
 TABLES = ("trials.parquet", "history.parquet", "best.yaml", "winner.safetensors")
 # Long enough for twenty kills of 64 trials, on a machine of two cores.
-EPOCHS = 2000
+EPOCHS = 1500
+# Seconds, for a machine that others use too.
+PATIENCE = 1200
 COMMAND = (sys.executable, "-m", "pipelines.search", "digits-mlp")
 SEARCH = "search: {trials: 3, epochs: 2, space: {lr: {loguniform: [0.001, 0.01]}, dropout: {uniform: [0.0, 0.3]}}}"
 
@@ -125,7 +127,7 @@ def disturb(checkout: Checkout, kills: int, epochs: int, seed: int) -> Story:
         process = checkout.start(*COMMAND)
         try:
             _attack(checkout, process, epochs, waiting, story, rng)
-            output, _ = process.communicate(timeout=400)
+            output, _ = process.communicate(timeout=PATIENCE)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -150,7 +152,7 @@ def _attack(
         if (reached := progress(checkout, epochs)) < share:
             time.sleep(0.1)
             continue
-        time.sleep(rng.uniform(0, 2))
+        time.sleep(rng.uniform(0, 1))
         with contextlib.suppress(psutil.NoSuchProcess):
             if not kill(process, kind, rng):
                 continue  # not there yet
@@ -205,7 +207,7 @@ def main() -> None:
         for stage in ("fetch", "prepare", "augment"):
             checkout.stage(stage, "digits")
         configure(checkout, given.trials, given.epochs)
-        checkout.stage("search", "digits-mlp")
+        checkout.run(*COMMAND, timeout=PATIENCE)
         expected = tables(checkout)
         print("undisturbed: done", flush=True)
         began = now()

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.e2e.chaos import ENDS, KINDS, Story, choose, configure, disturb, doubled, now, tables
+from tests.e2e.chaos import COMMAND, ENDS, KINDS, PATIENCE, Story, choose, configure, disturb, doubled, now, tables
 from tests.e2e.conftest import Checkout
 
 TRIALS, EPOCHS, KILLS = 16, 1200, 3
@@ -13,7 +13,7 @@ TRIALS, EPOCHS, KILLS = 16, 1200, 3
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_in_the_same_tables(checkout: Checkout) -> None:
     configure(checkout, TRIALS, EPOCHS)
-    checkout.stage("search", "digits-mlp")
+    checkout.run(*COMMAND, timeout=PATIENCE)
     expected = tables(checkout)
     began = now()
     story = disturb(checkout, KILLS, EPOCHS, seed=1)
