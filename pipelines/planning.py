@@ -53,7 +53,7 @@ def _plan(order: Order) -> Planned:
     import torch
 
     from lit_models import FAMILIES
-    from lit_models.cohort.lanes import Lane, signature
+    from lit_models.cohort.lanes import Lane, shaping, signature
     from lit_models.seeds import derive_seed
 
     torch.set_num_threads(1)
@@ -62,10 +62,12 @@ def _plan(order: Order) -> Planned:
         Lane(number, family.Config.model_validate_json(json.dumps(config)), derive_seed(order.search["seed"], number))
         for number, config in enumerate(order.configs, order.first)
     ]
+    cohorts = _Cohorts(order)
+    shapes = shaping(family, [lane.config for lane in lanes], cohorts.spec)
     groups: dict[tuple[int, str], list[Lane]] = {}
     for lane, bracket in zip(lanes, brackets(order.search, len(lanes)), strict=True):
-        groups.setdefault((bracket, signature(order.family, lane.config)), []).append(lane)
-    return _Cohorts(order).plan(groups)
+        groups.setdefault((bracket, signature(order.family, lane.config, shapes)), []).append(lane)
+    return cohorts.plan(groups)
 
 
 class _Cohorts:
@@ -89,7 +91,7 @@ class _Cohorts:
 
         singles: dict[int, list[Any]] = {}
         for (bracket, _), lanes in groups.items():
-            cost = step_cost(self._family, lanes[0].config, self._spec, self._samples)
+            cost = step_cost(self._family, lanes[0].config, self.spec, self._samples)
             if (need := cost.bytes + cost.shared) > self.memory:
                 self._refuse(f"one trial needs about {need / 1e9:.2g} GB")
             if len(lanes) == 1:
@@ -102,7 +104,7 @@ class _Cohorts:
         for bracket, lanes in singles.items():
             self._note("trained one by one: every one of these has an architecture of its own", lanes)
             self._divide(
-                lanes, bracket, _Way("lone"), step_cost(self._family, lanes[0].config, self._spec, self._samples)
+                lanes, bracket, _Way("lone"), step_cost(self._family, lanes[0].config, self.spec, self._samples)
             )
         notes = [f"{count} trial{' is' if count == 1 else 's are'} {text}" for text, count in self.notes.items()]
         return Planned(self.cohorts, notes, "", self.gpu, self.probed)
@@ -123,7 +125,7 @@ class _Cohorts:
         return FAMILIES[self.order.family]
 
     @cached_property
-    def _spec(self) -> Any:
+    def spec(self) -> Any:
         from pathlib import Path
 
         from lit_models.spec import load_spec

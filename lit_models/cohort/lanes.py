@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from lit_models.base import FamilyConfig, LitModel
+from lit_models.spec import DataSpec
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,39 @@ def is_lanewise(config: type[FamilyConfig], name: str) -> bool:
     return name in config.LANEWISE or config.model_fields[name].annotation is float
 
 
-def signature(family: str, config: FamilyConfig) -> str:
+def shaping(family: type[LitModel], configs: Sequence[FamilyConfig], spec: DataSpec) -> frozenset[str]:
+    """Find the floats in which these configurations differ and that change the shapes of the network (a width's factor).
+
+    Each is looked at by its least and its largest value; the networks are built on torch's meta device.
+    """
+
+    def shapes(name: str, value: float) -> list[tuple[str, torch.Size, torch.dtype]]:
+        config = configs[0].model_copy(update={"init": "default", name: value})
+        return [
+            (path, tensor.shape, tensor.dtype) for path, tensor in family(config, spec).network.state_dict().items()
+        ]
+
+    found = set()
+    with torch.device("meta"):
+        for name, field in type(configs[0]).model_fields.items():
+            values = {getattr(config, name) for config in configs} if field.annotation is float else set()
+            if len(values) > 1 and shapes(name, min(values)) != shapes(name, max(values)):
+                found.add(name)
+    return frozenset(found)
+
+
+def signature(family: str, config: FamilyConfig, shapes: Collection[str] = ()) -> str:
     """Return what the lanes of a cohort have in common, as 12 hex digits.
 
     Two configurations have the same signature if all hyperparameters are equal that lanes may not differ in; then
     parameters have the same shapes and types, and batches the same size and order policy.
+
+    Args:
+        family: its name.
+        config: of one lane.
+        shapes: floats that change shapes after all, see `shaping`.
     """
-    shared = {name: value for name, value in config if not is_lanewise(type(config), name)}
+    shared = {name: value for name, value in config if name in shapes or not is_lanewise(type(config), name)}
     text = json.dumps([family, shared], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -5,14 +5,18 @@ import signal
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from pydantic import Field
 from safetensors.torch import save_file
+from torch import nn
 
+from lit_models import FAMILIES
 from lit_models.cohort.cost import step_cost
-from lit_models.mlp import LitMLP, MLPConfig
+from lit_models.config import FamilyConfig
+from lit_models.mlp import LitMLP, MLPConfig, build_mlp
 from lit_models.spec import load_spec
 from pipelines import machine
 from pipelines.faults import Fault
@@ -76,6 +80,30 @@ def test_a_hyperparameter_that_changes_shapes_makes_another_signature(data: Path
     for cohort in planned.cohorts:
         assert len({config["hidden"] for config in cohort["configs"]}) == 1
     assert Counter(n for c in planned.cohorts for n in c["trials"]) == Counter(range(16))
+
+
+class RatioConfig(MLPConfig):
+    """A multi-layer perceptron whose width is a factor."""
+
+    ratio: float = Field(1.0, gt=0, le=8, description="of eight units")
+
+
+class LitRatio(LitMLP):
+    """Its module."""
+
+    Config: ClassVar[type[FamilyConfig]] = RatioConfig
+    config: RatioConfig
+
+    def build(self) -> nn.Module:
+        return build_mlp(self.config.model_copy(update={"hidden": int(8 * self.config.ratio)}), self.spec)
+
+
+def test_a_float_that_changes_shapes_makes_another_signature_too(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FAMILIES, "ratio", LitRatio)
+    configs = [{"ratio": 1.0 + n % 2, "lr": 0.001 * (n + 1)} for n in range(8)]
+    planned = plan(replace(order(data, trials=8), family="ratio", configs=configs))
+    assert sorted(cohort["trials"] for cohort in planned.cohorts) == [(0, 2), (1, 3), (4, 6), (5, 7)]
+    assert {cohort["engine"] for cohort in planned.cohorts} == {"fused"}
 
 
 def test_a_space_of_single_architectures_says_so_and_runs_lone(data: Path) -> None:
