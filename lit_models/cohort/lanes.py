@@ -33,7 +33,7 @@ def is_lanewise(config: type[FamilyConfig], name: str) -> bool:
 
 
 def shaping(family: type[LitModel], configs: Sequence[FamilyConfig], spec: DataSpec) -> frozenset[str]:
-    """Find the floats in which these configurations differ and that change the shapes of the network (a width's factor).
+    """Find the floats in which these configurations differ and that change shapes (the factor of a width, say).
 
     Each is looked at by its least and its largest value; the networks are built on torch's meta device.
     """
