@@ -19,8 +19,8 @@ from pathlib import Path
 
 import psutil
 from mlflow import MlflowClient
+from safetensors import safe_open
 
-from pipelines.search_state import header
 from tests.e2e.conftest import Checkout, make_checkout
 
 SERVERS = ("raylet", "gcs_server")
@@ -97,15 +97,16 @@ def _name(process: psutil.Process) -> str:
 
 
 def progress(checkout: Checkout, epochs: int) -> float:
-    """What fraction of the search's epochs is safe on disk; 0 if there is no plan."""
-    plans = list((checkout.root / ".fifty" / "search" / "digits-mlp").glob("*/plan.jsonl"))
+    """What fraction of the epochs of the search that is under way is safe on disk; 0 if there is no plan."""
+    running = (checkout.root / ".fifty" / "search" / "digits-mlp").glob("*/running.json")
+    plans = [path.with_name("plan.jsonl") for path in running if path.with_name("plan.jsonl").exists()]
     if len(plans) != 1 or not (lines := plans[0].read_text().splitlines()):
         return 0.0
     safe = []
     for cohort in json.loads(lines[0])["cohorts"]:
         path = plans[0].parent / "cohorts" / f"{cohort['name']}.safetensors"
-        with contextlib.suppress(FileNotFoundError):
-            safe.append(int(json.loads(header(path)["record"])["epoch"]))
+        with contextlib.suppress(FileNotFoundError), safe_open(path, framework="numpy") as file:
+            safe.append(int(json.loads(file.metadata()["record"])["epoch"]))
         if path.with_suffix(".done.safetensors").exists():
             safe.append(epochs)
     return min(sum(safe) / len(json.loads(lines[0])["cohorts"]) / epochs, 1.0)

@@ -54,7 +54,7 @@ class Checkout:
         kept["GIT_CONFIG_GLOBAL"] = str(self.root / ".git" / "test-config")
         return kept
 
-    def run(self, *command: str, code: int = 0, timeout: float = 280) -> str:
+    def run(self, *command: str, code: int = 0, timeout: float = 1000) -> str:
         """Run a command in the checkout and return what it printed; fail on any other exit code."""
         done = subprocess.run(
             command,
@@ -159,7 +159,7 @@ def kill_group() -> Callable[["subprocess.Popen[str]", int], str]:
     def kill(process: "subprocess.Popen[str]", number: int) -> str:
         os.killpg(process.pid, number)
         try:
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=240)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -4,11 +4,12 @@ import filecmp
 import hashlib
 import json
 import shutil
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
 from tests.e2e.conftest import Checkout
 
@@ -116,12 +117,12 @@ def test_killed_before_dvc_took_note_a_finished_search_is_not_done_again(checkou
 def runs(checkout: Checkout) -> int:
     """How many runs MLflow has of the search and its three trials, whole."""
     checkout.run(sys.executable, "-m", "pipelines.tracking")
-    client = MlflowClient(f"sqlite:///{checkout.root}/mlruns/mlflow.db")
-    experiment = client.get_experiment_by_name("digits-mlp")
-    assert experiment is not None
-    found = client.search_runs([experiment.experiment_id], max_results=1000)
-    found = [run for run in found if run.data.tags["stage"] in ("search", "trial")]
-    assert {run.info.status for run in found} == {"FINISHED"}
+    query = "SELECT r.status FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid WHERE t.key = 'stage' "
+    query += "AND t.value IN ('search', 'trial') AND r.experiment_id = "
+    query += "(SELECT experiment_id FROM experiments WHERE name = 'digits-mlp')"
+    with closing(sqlite3.connect(checkout.root / "mlruns" / "mlflow.db")) as database:
+        found = [status for (status,) in database.execute(query)]
+    assert set(found) == {"FINISHED"}
     return len(found)
 
 
