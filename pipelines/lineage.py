@@ -67,7 +67,7 @@ def dvc_hash(out: Path, lock: Path = LOCK) -> str:
     data again; before a stage's outs have entered the lock, or by hand without DVC, the hash is computed as DVC
     computes it.
     """
-    files = sorted(_files(out), key=lambda file: file.relative_to(out).as_posix()) if out.is_dir() else [out]
+    files = list(_files(out)) if out.is_dir() else [out]
     stats = [file.stat() for file in files]
     entry = _lock_entry(out, lock)
     if (
@@ -76,8 +76,14 @@ def dvc_hash(out: Path, lock: Path = LOCK) -> str:
         and lock.stat().st_mtime >= max(stat.st_mtime for stat in stats)
     ):
         return str(entry["md5"])
+    return content_hash(out)
+
+
+def content_hash(out: Path) -> str:
+    """The MD5 that DVC gives a file or folder, from its content alone."""
     if not out.is_dir():
         return _md5(out)
+    files = sorted(_files(out), key=lambda file: file.relative_to(out).as_posix())
     listing = [{"md5": _md5(file), "relpath": file.relative_to(out).as_posix()} for file in files]
     return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 

@@ -112,7 +112,7 @@ class SearchState:
 
     def finish(self, out: Path) -> None:
         """The search has written its out: note it, and forget everything but the plan."""
-        written = {"out": lineage.dvc_hash(out), "locked": lineage.locked(out)}
+        written = {"out": lineage.content_hash(out), "locked": lineage.locked(out)}
         outs.write_atomically(self._finished, json.dumps(written).encode())
         self.drop_results()
 
@@ -128,7 +128,7 @@ class SearchState:
         self.drop_results()
         written = json.loads(self._finished.read_text())
         unnoted = "DVC_STAGE" in os.environ and lineage.locked(out) == written["locked"]
-        if unnoted and out.is_dir() and lineage.dvc_hash(out) == written["out"]:
+        if unnoted and out.is_dir() and lineage.content_hash(out) == written["out"]:
             return True
         self._finished.unlink()
         return False
