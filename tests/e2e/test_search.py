@@ -48,6 +48,7 @@ def test_a_grid_with_median_stopping_tries_all_and_a_diverging_trial_disturbs_no
     assert all(row["val_loss"] < 10 for row in rows[:2])
 
 
+@pytest.mark.timeout(2400)
 def test_the_same_tables_on_one_worker_and_on_two_with_each_scheduler(checkout: Checkout) -> None:
     space = "space: {lr: {loguniform: [0.0001, 0.1]}, dropout: {uniform: [0.0, 0.3]}}}"
     tables = {}
