@@ -3,7 +3,6 @@
 What cannot be sent (the server is down, slow or full) stays in the outbox and goes out with the next stage.
 """
 
-import fcntl
 import sys
 import threading
 import time
@@ -11,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self
 
-from pipelines import journal, sent
+from pipelines import journal, locks, sent
 from pipelines.server import hidden, shown_uri
-from pipelines.turn import LOOK_SECONDS, Taken
+from pipelines.turn import Taken
 
 if TYPE_CHECKING:
     from pipelines.tracking import Sender
@@ -160,17 +159,7 @@ def _alone(folder: Path, until: float) -> Iterator[bool]:
         yield False
         return
     with lock:
-        while not (mine := _locked(lock)) and time.monotonic() < until:
-            time.sleep(LOOK_SECONDS)
-        yield mine and (folder / journal.NAME).exists()
-
-
-def _locked(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        yield locks.take(lock, until - time.monotonic()) and (folder / journal.NAME).exists()
 
 
 def _sentence(error: BaseException) -> str:

@@ -5,7 +5,6 @@ checkout, beside copies of the artifacts it names; when the stage ends it become
 so that MLflow can be rebuilt from them. Nothing here waits for a network, and nothing here imports mlflow.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from pipelines import interrupts, places
+from pipelines import interrupts, locks, places
 from pipelines.faults import Fault
 
 NAME = "journal.jsonl"
@@ -68,7 +67,7 @@ class Journal:
         # It gets its name when it is locked: a sender that found it before would take it for a dead writer's.
         making = self.folder / f".{NAME}"
         self._file: IO[str] = making.open("a", encoding="utf-8")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        locks.take(self._file)
         making.rename(self.folder / NAME)
         self._history: History = {}
 
@@ -207,7 +206,7 @@ def close_orphan(file: Path, closed: int | None = None) -> int | None:
     is read either if the size is still `closed`, the answer of a call before.
     """
     with file.open("r+", encoding="utf-8") as stream:
-        if not _lock(stream):
+        if not locks.take(stream):
             return None
         if closed is None or file.stat().st_size != closed:
             now = time.time_ns() // 1_000_000
@@ -220,7 +219,7 @@ def close_orphan(file: Path, closed: int | None = None) -> int | None:
 def delete_closed(folder: Path, closed: int) -> bool:
     """Delete the journal that had this size when it was closed, unless somebody goes on with it, or may do so."""
     with (folder / NAME).open("r+", encoding="utf-8") as stream:
-        if not _lock(stream) or may_go_on(folder) or (folder / NAME).stat().st_size != closed:
+        if not locks.take(stream) or may_go_on(folder) or (folder / NAME).stat().st_size != closed:
             return False
         # Who waits for the lock finds the file gone then. A sender may put a lock file into the folder meanwhile.
         for _ in range(DELETE_TRIES):
@@ -262,24 +261,12 @@ def _repaired(stream: IO[str], file: Path) -> History:
     return history
 
 
-def _lock(file: IO[str]) -> bool:
-    """Take the lock of a journal, unless another process has it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _locked_patiently(path: Path, patience: float) -> IO[str]:
     """Open and lock a journal; a sender holds its lock for moments, a writer for good."""
-    until = time.monotonic() + patience
     file = path.open("r+", encoding="utf-8")
-    while not _lock(file):
-        if time.monotonic() > until:
-            file.close()
-            raise Fault(f"another process writes {path}; wait for it, or stop it")
-        time.sleep(0.05)
+    if not locks.take(file, patience):
+        file.close()
+        raise Fault(f"another process writes {path}; wait for it, or stop it")
     if not path.exists():
         file.close()
         raise FileNotFoundError(path)

@@ -11,7 +11,6 @@ parameters, data, code. JSON lines and safetensors, no pickle; a lock keeps a se
       lock
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -23,7 +22,7 @@ from typing import IO, Any
 
 from ruamel.yaml import YAML
 
-from pipelines import lineage, outs, places
+from pipelines import lineage, locks, outs, places
 from pipelines.faults import Fault
 from pipelines.plan_order import VERSION
 from pipelines.stage import Stage
@@ -151,11 +150,9 @@ def opened(work: Stage) -> Iterator[SearchState]:
 
 
 def _lock(file: IO[str], work: Stage) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not locks.take(file):
         file.seek(0)
-        raise Fault(f"process {file.read().strip()} is at this very search; wait for it, or stop it") from None
+        raise Fault(f"process {file.read().strip()} is at this very search; wait for it, or stop it")
     file.truncate(0)
     file.write(str(os.getpid()))
     file.flush()
@@ -167,9 +164,9 @@ def _prune(own: Path) -> None:
     for folder in others[: max(0, len(others) - KEPT + 1)]:
         try:
             with (folder / "lock").open("a+") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-        except (BlockingIOError, FileNotFoundError):  # in use, or another process has just deleted it
+                if locks.take(lock):
+                    shutil.rmtree(folder, ignore_errors=True)
+        except FileNotFoundError:  # another process has just deleted it
             continue
 
 

@@ -5,17 +5,17 @@ waits. Readers (the dashboard) need no turn, but SQLite lets them in only betwee
 makes a pause now and then, in which each of them gets its own.
 """
 
-import fcntl
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from pipelines import locks
+
 PREFIX = "sqlite:///"
 HOLD_SECONDS = 2.0
 # SQLite looks again every 0.1 s at the latest, for 5 s at least.
 PAUSE_SECONDS = 0.15
-LOOK_SECONDS = 0.05
 
 
 class Taken(Exception):
@@ -67,18 +67,11 @@ class Turn:
         return time.monotonic() - self._since > HOLD_SECONDS
 
     def _wait(self, path: Path) -> IO[str]:
-        until = time.monotonic() + self._patience
         lock = path.open("w")
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    lock.close()
-                    raise Taken("another process is sending to the same database") from None
-                time.sleep(LOOK_SECONDS)
-            else:
-                return lock
+        if not locks.take(lock, self._patience):
+            lock.close()
+            raise Taken("another process is sending to the same database")
+        return lock
 
     def _give_up(self) -> None:
         if self._lock is not None:

@@ -75,7 +75,7 @@ def timed(checkout: Checkout, *command: str) -> tuple[float, float]:
     return began, time.perf_counter() - start
 
 
-def ours(checkout: Checkout, key: str, tracking: bool = True) -> Run:
+def ours(checkout: Checkout, key: str) -> Run:
     """Search by this project, for the first time: nothing is planned yet."""
     shutil.rmtree(checkout.root / ".fifty" / "search", ignore_errors=True)
     began, seconds = timed(checkout, sys.executable, "-m", "pipelines.search", key)

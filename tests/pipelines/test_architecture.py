@@ -49,6 +49,7 @@ PLUMBING = {
         "server",
         "outs",
         "places",
+        "locks",
         "delivery",
         "tracking",
         "journal",

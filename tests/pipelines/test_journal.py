@@ -148,7 +148,7 @@ def test_a_journal_in_the_making_is_no_orphan() -> None:
 
 def test_a_journal_is_locked_before_a_sender_can_find_it(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("pipelines.journal.fcntl.flock", lambda *_: seen.append(unsent()))
+    monkeypatch.setattr("pipelines.locks.fcntl.flock", lambda *_: seen.append(unsent()))
     with Journal("s"):
         assert seen == [[]]
         assert len(unsent()) == 1

@@ -128,30 +128,27 @@ def test_a_second_process_is_turned_away(work: Stage) -> None:
         pass
 
 
-def test_finished_states_go_before_interrupted_ones(work: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_state, "KEPT", 3)
+@pytest.mark.parametrize(
+    ("kept", "interrupted", "left"),
+    [
+        (2, set(), {"old3"}),  # the oldest go, and the one in use stays
+        (3, {0, 1, 2}, {"old1", "old2"}),  # finished ones go before
+    ],
+)
+def test_old_states_go(
+    work: Stage, kept: int, interrupted: set[int], left: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_state, "KEPT", kept)
     with opened(work) as state:
         home = state.folder.parent
         for number in range(4):
             (home / f"old{number}").mkdir()
-            (home / f"old{number}" / "running.json").write_text("{}")
-            os.utime(home / f"old{number}", (number, number))
-        (home / "old3" / "running.json").unlink()
-    with opened(work):
-        pass
-    assert {path.name for path in home.iterdir()} == {state.folder.name, "old1", "old2"}
-
-
-def test_old_states_go_and_those_in_use_stay(work: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_state, "KEPT", 2)
-    with opened(work) as state:
-        home = state.folder.parent
-        for number in range(4):
-            (home / f"old{number}").mkdir()
+            if number in interrupted:
+                (home / f"old{number}" / "running.json").write_text("{}")
             os.utime(home / f"old{number}", (number, number))
     with opened(work):
         pass
-    assert {path.name for path in home.iterdir()} == {state.folder.name, "old3"}
+    assert {path.name for path in home.iterdir()} == {state.folder.name, *left}
 
 
 def test_the_fingerprint_depends_on_parameters_data_and_code(

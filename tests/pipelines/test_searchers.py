@@ -141,7 +141,7 @@ def test_refuses_what_makes_no_sense(values: dict[str, Any], says: str) -> None:
     ],
 )
 def test_takes_small_searches_in_which_something_can_happen(values: dict[str, Any]) -> None:
-    config(**values)
+    assert all(getattr(config(**values), name) == value for name, value in values.items())
 
 
 def test_the_median_rule_wants_as_many_lanes_as_its_function_does() -> None:

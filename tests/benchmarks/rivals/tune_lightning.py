@@ -17,56 +17,16 @@ CONCURRENT = 2
 
 def trainable(case: dict[str, Any]) -> None:
     """Train one configuration by Lightning's Trainer and report after each epoch."""
-    config = case["case"]
     import pytorch_lightning as pl
-    import torch
-    import torch.nn.functional as F  # noqa: N812
-    from ray import tune
     from torch.utils.data import DataLoader, TensorDataset
 
-    from tests.benchmarks.rivals.plain import BATCH, EPOCHS, Log, network, read
+    from tests.benchmarks.rivals.lightning_model import Model, Report
+    from tests.benchmarks.rivals.plain import BATCH, EPOCHS, Log, read
 
+    config = case["case"]
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
-    own, note = config["own"], Log(Path(config["log"]))
-
-    class Model(pl.LightningModule):
-        """The network as a person would write it for Lightning."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = network(own["dropout"])
-
-        def training_step(self, batch: Any, batch_idx: int) -> Any:
-            """Return the loss of a batch."""
-            x, y = batch
-            loss = F.cross_entropy(self.net(x), y, label_smoothing=own["label_smoothing"])
-            self.log("train_loss", loss)
-            return loss
-
-        def validation_step(self, batch: Any, batch_idx: int) -> None:
-            """Log loss and accuracy of a batch."""
-            x, y = batch
-            logits = self.net(x)
-            self.log("val_loss", F.cross_entropy(logits, y))
-            self.log("val_accuracy", (logits.argmax(1) == y).float().mean())
-
-        def configure_optimizers(self) -> Any:
-            """Return optimizer and schedule."""
-            optimizer = torch.optim.AdamW(self.parameters(), lr=own["lr"], weight_decay=own["weight_decay"])
-            steps = int(self.trainer.estimated_stepping_batches)
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    class Report(pl.Callback):
-        """Reports to Tune after each validation."""
-
-        def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-            """Report the figures of the epoch."""
-            figures = {name: value.item() for name, value in trainer.callback_metrics.items()}
-            note(config["trial"], trainer.current_epoch + 1, figures["val_accuracy"])
-            tune.report(figures)
-
+    note = Log(Path(config["log"]))
     note(config["trial"], 0, 0.0)
     pl.seed_everything(config["trial"], verbose=False)
     prepared = Path(config["prepared"])
@@ -79,9 +39,10 @@ def trainable(case: dict[str, Any]) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        callbacks=[Report()],
+        callbacks=[Report(config["trial"], note)],
     )
-    trainer.fit(Model(), DataLoader(train, batch_size=BATCH, shuffle=True), DataLoader(val, batch_size=1024))
+    model = Model(config["own"])
+    trainer.fit(model, DataLoader(train, batch_size=BATCH, shuffle=True), DataLoader(val, batch_size=1024))
 
 
 def main() -> None:
