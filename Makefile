@@ -39,7 +39,7 @@ test-matrix: params  ## fused equals lone for every optimizer, family and trick
 	@$(RUN) pytest -n 2 --dist worksteal -m matrix tests/lit_models
 
 test-chaos: params  ## a search of 64 trials is killed 20 times and must end as if nothing had been
-	@$(RUN) pytest -m chaos tests/e2e/test_chaos.py && $(RUN) python -m tests.e2e.chaos --kills 20 --trials 64
+	@$(RUN) python -m tests.e2e.chaos --kills 20 --trials 64
 
 check: params  ## ruff and mypy
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy

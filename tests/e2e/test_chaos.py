@@ -10,7 +10,6 @@ from tests.e2e.conftest import Checkout
 TRIALS, EPOCHS, KILLS = 16, 400, 3
 
 
-@pytest.mark.chaos
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_killed_at_random_moments_it_ends_in_the_same_tables(checkout: Checkout) -> None:
