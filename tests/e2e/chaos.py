@@ -21,7 +21,7 @@ import psutil
 from mlflow import MlflowClient
 from safetensors import safe_open
 
-from tests.e2e.conftest import Checkout, make_checkout
+from tests.e2e.conftest import PATIENCE, Checkout, make_checkout
 
 SERVERS = ("raylet", "gcs_server")
 ENDS = ("everything", "driver")
@@ -29,8 +29,6 @@ KINDS = (*ENDS, "worker", *SERVERS)
 TABLES = ("trials.parquet", "history.parquet", "best.yaml", "winner.safetensors")
 # Long enough for twenty kills of 64 trials, on a machine of two cores.
 EPOCHS = 1500
-# Seconds, for a machine that others use too.
-PATIENCE = 1200
 COMMAND = (sys.executable, "-m", "pipelines.search", "digits-mlp")
 SEARCH = "search: {trials: 3, epochs: 2, space: {lr: {loguniform: [0.001, 0.01]}, dropout: {uniform: [0.0, 0.3]}}}"
 

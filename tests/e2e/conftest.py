@@ -40,6 +40,17 @@ report: {}
 """
 
 
+# Seconds: what takes a minute alone may take ten on a machine that others use too.
+PATIENCE = 1200
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of this folder, which start whole pipelines, more time than others."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(PATIENCE))
+
+
 @dataclass
 class Checkout:
     """A folder with the project in it, under Git and DVC."""

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from tests.e2e.chaos import COMMAND, ENDS, KINDS, PATIENCE, Story, choose, configure, disturb, doubled, now, tables
-from tests.e2e.conftest import Checkout
+from tests.e2e.chaos import COMMAND, ENDS, KINDS, Story, choose, configure, disturb, doubled, now, tables
+from tests.e2e.conftest import PATIENCE, Checkout
 
 TRIALS, EPOCHS, KILLS = 16, 400, 3
 
