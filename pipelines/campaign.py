@@ -49,7 +49,6 @@ class Campaign:
             prepared=str(places.prepared(experiment.dataset).resolve()),
             augmented=str(places.augmented(experiment.dataset).resolve()),
             memory=self._work.params.machine.memory(),
-            trials=self._config.trials,
             probed={kind: engine for line in self._state.plan for kind, engine in line.get("probed", {}).items()},
         )
         return self._planner.submit(order)

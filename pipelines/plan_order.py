@@ -20,7 +20,6 @@ class Order:
         prepared: folder of the prepared data.
         augmented: folder of the augmented data.
         memory: bytes of main memory that a worker may take; counts where there is no GPU.
-        trials: in the whole search.
         probed: signature -> the engine that a timed probe found faster, in an earlier generation.
     """
 
@@ -32,7 +31,6 @@ class Order:
     prepared: str
     augmented: str
     memory: int
-    trials: int
     probed: dict[str, str] = field(default_factory=dict)
 
 

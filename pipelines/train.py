@@ -194,6 +194,8 @@ def _fingerprint(work: Stage, best: dict[str, Any]) -> str:
     digest.update(json.dumps([best, experiment.train.model_dump()], sort_keys=True).encode())
     for data in (places.prepared(experiment.dataset), places.augmented(experiment.dataset) / "train.safetensors"):
         digest.update(lineage.dvc_hash(data).encode())
+    if experiment.train.start != "scratch":
+        digest.update((places.results(work.key) / "search" / "winner.safetensors").read_bytes())
     for file in sorted(Path("lit_models").rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]

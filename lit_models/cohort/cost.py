@@ -26,7 +26,7 @@ from lit_models.spec import DataSpec
 EngineName = Literal["fused", "lone"]
 
 # Floating-point operations of one kernel, forward and backward, of one lane's step, below which fusing pays.
-FUSE_BELOW = {"cpu": 2e6, "cuda": 2e9}
+FUSE_BELOW = {"cpu": 4e6, "cuda": 2e9}
 # More lanes than this gain nothing more.
 MOST_LANES = {"cpu": 32, "cuda": 128}
 # Whether fused steps go through torch.compile where nobody says. On a CPU compiling takes longer than the searches that

@@ -52,7 +52,7 @@ def order(data: Path, trials: int = 16, memory: int = GIGABYTE, family: str = "m
     configs = [{**model, **drawn} for drawn in random_trials(space, trials, 0)]
     bounds = {"lr": (1e-3, 1e-2, True), "dropout": (0.0, 0.3, False)}
     folders = (str(data / "prepared"), str(data / "augmented"))
-    return Order(family, configs, 0, search.model_dump(mode="json"), bounds, *folders, memory, trials)
+    return Order(family, configs, 0, search.model_dump(mode="json"), bounds, *folders, memory)
 
 
 def sizes(planned: Planned) -> list[int]:
