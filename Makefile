@@ -50,13 +50,13 @@ ui: params  ## the MLflow dashboard on 127.0.0.1:5000 (make ui PORT=5001)
 bench: params  ## measure the figures of the README; takes about four minutes
 	@$(RUN) python -m tests.benchmarks.pipeline && $(RUN) python -m tests.benchmarks.augmentation && $(RUN) python -m tests.benchmarks.overhead && $(RUN) python -m tests.benchmarks.overhead --threads 2
 
-bench-search: params  ## a search of 128 trials beside six rivals; about an hour
+bench-search: params  ## a search of 128 trials beside six rivals; about forty minutes
 	@$(RUN) --with syne-tune==0.16.0 python -m tests.benchmarks.search
 
 bench-scale: params  ## what 100 to 10,000 trials cost the search's own process; about four minutes
 	@$(RUN) python -m tests.benchmarks.scale --picture docs/search-scale.png
 
-bench-tracking: params  ## a search of 64 lanes with tracking and without; about five minutes
+bench-tracking: params  ## a search of 64 lanes with tracking and without; about seven minutes
 	@$(RUN) python -m tests.benchmarks.tracking
 
 bench-gpu: .venv/ready  ## fused against one trial at a time on this machine's GPU

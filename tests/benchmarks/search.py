@@ -1,6 +1,6 @@
 """A search of 128 configurations of the digits CNN, ours beside what a person would use instead: one table.
 
-    uv run --with syne-tune==0.16.0 python -m tests.benchmarks.search        # make bench-search, about half an hour
+    uv run --with syne-tune==0.16.0 python -m tests.benchmarks.search        # make bench-search, about forty minutes
 
 Every row trains the same configurations on the same data for at most 10 epochs, in batches of 64, validated after each
 epoch, on two cores. Times are those of whole commands, imports and Ray's start included. A round runs all rows in
