@@ -4,7 +4,8 @@
 
 Every row trains the same configurations on the same data for at most 10 epochs, in batches of 64, validated after each
 epoch, on two cores. Times are those of whole commands, imports and Ray's start included. A round runs all rows in
-turn; ratios are taken within a round, and the table has the medians over the rounds.
+turn, with configurations of its own (how soon a good one comes up is luck); ratios are taken within a round, and the
+table has the medians over the rounds.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks.search_rows import Run, ours, prepare, rival
+from tests.benchmarks.search_rows import Run, draw, ours, prepare, rival
 from tests.e2e.conftest import Checkout, make_checkout
 
 Rounds = dict[str, list[Run]]
@@ -119,6 +120,7 @@ def main() -> None:
         prepare(checkout, (given.scaled, given.trials))
         table = {key: run for key, run in rows(checkout, given.trials, given.scaled).items() if key in given.rows}
         for number in range(given.rounds):
+            draw(checkout, (given.scaled, given.trials), seed=number)
             for key, run in table.items():
                 done = run()
                 rounds.setdefault(key, []).append(done)

@@ -16,9 +16,7 @@ SEARCH = (
     "epochs: 10, space: {lr: {loguniform: [0.0003, 0.03]}, weight_decay: {loguniform: [0.0001, 0.1]}, "
     "dropout: {uniform: [0.0, 0.5]}, label_smoothing: {uniform: [0.0, 0.2]}}"
 )
-EXPERIMENT = (
-    "{{dataset: digits, family: cnn, model: {{}}, train: {{}}, evaluate: {{}}, search: {{trials: {0}, {1}{2}}}}}"
-)
+EXPERIMENT = "{{dataset: digits, family: cnn, model: {{}}, train: {{}}, evaluate: {{}}, search: {{{0}}}}}"
 PARAMS = """\
 datasets:
   digits: {{kind: digits, fetch: {{}}, prepare: {{val: 0.15, test: 0.15}}, augment: {{copies: 0}}}}
@@ -59,11 +57,10 @@ class Run:
         return self.seconds + (trials - self.trials) * self.training / self.trials
 
 
-def params(trials: int) -> str:
+def params(trials: int, seed: int) -> str:
     """The params.yaml of our two rows."""
-    return PARAMS.format(
-        EXPERIMENT.format(trials, SEARCH, ""), EXPERIMENT.format(trials, SEARCH, ", scheduler: halving, eta: 3")
-    )
+    search = f"trials: {trials}, seed: {seed}, {SEARCH}"
+    return PARAMS.format(EXPERIMENT.format(search), EXPERIMENT.format(f"{search}, scheduler: halving, eta: 3"))
 
 
 def timed(checkout: Checkout, *command: str) -> tuple[float, float]:
@@ -105,11 +102,17 @@ def rival(checkout: Checkout, name: str, trials: int, *options: str) -> Run:
 
 
 def prepare(checkout: Checkout, counts: tuple[int, ...]) -> None:
-    """Make the data, and the configurations that all rows train: those that our search draws."""
-    (checkout.root / "params.yaml").write_text(params(max(counts)))
+    """Make the data."""
+    (checkout.root / "params.yaml").write_text(params(max(counts), 0))
     for stage in ("fetch", "prepare", "augment"):
         checkout.stage(stage, "digits")
     shutil.copytree(Path(__file__).parents[1], checkout.root / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    draw(checkout, counts, 0)
+
+
+def draw(checkout: Checkout, counts: tuple[int, ...], seed: int) -> None:
+    """Draw the configurations that all rows train: those that our search draws."""
+    (checkout.root / "params.yaml").write_text(params(max(counts), seed))
     script = "import json; from pipelines.params import load; from pipelines.space import random_trials; "
     script += "s = load().experiments['all'].search; print(json.dumps(random_trials(s.space, s.trials, s.seed)))"
     drawn = json.loads(checkout.run(sys.executable, "-c", script))
