@@ -117,7 +117,7 @@ def main() -> None:
     rounds: Rounds = {}
     with tempfile.TemporaryDirectory(prefix="fifty-bench-") as folder:
         checkout = make_checkout(Path(folder) / "fifty")
-        prepare(checkout, (given.scaled, given.trials))
+        prepare(checkout, max(given.scaled, given.trials))
         table = {key: run for key, run in rows(checkout, given.trials, given.scaled).items() if key in given.rows}
         for number in range(given.rounds):
             draw(checkout, (given.scaled, given.trials), seed=number)

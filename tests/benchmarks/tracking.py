@@ -46,7 +46,7 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     with tempfile.TemporaryDirectory(prefix="fifty-bench-") as folder:
         checkout = make_checkout(Path(folder) / "fifty")
-        prepare(checkout, (TRIALS,))
+        prepare(checkout, TRIALS)
         for _ in range(given.rounds):
             for name, command in commands.items():
                 for state in ("search", "outbox"):
