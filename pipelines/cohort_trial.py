@@ -7,14 +7,6 @@ from typing import Any
 from pipelines import startup
 
 
-def warm_up() -> None:
-    """Import what `run_trial` will need."""
-    startup.collect_seldom()
-    import ray.tune  # noqa: F401
-
-    import lit_models.cohort.run  # noqa: F401
-
-
 def run_trial(config: dict[str, Any], task: dict[str, Any]) -> None:
     """Train one cohort; to Tune it is one trial.
 

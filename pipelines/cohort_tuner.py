@@ -13,7 +13,7 @@ from ray import tune
 
 from pipelines import places
 from pipelines.cohort_queue import CohortQueue
-from pipelines.cohort_trial import run_trial, warm_up
+from pipelines.cohort_trial import run_trial
 from pipelines.cohorts import Cohort, halves
 from pipelines.local_ray import local_ray
 from pipelines.machine import gpu_share
@@ -56,9 +56,6 @@ def train(
     # torch's own place for what it compiles is a folder that all users of a machine may write to.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(places.state("compiled")))
     with local_ray(workers * config.threads) as folder:
-        # Workers import for seconds; while they do, Tune gets ready. A cohort is given to whichever is done.
-        for _ in range(workers):
-            ray.remote(num_cpus=config.threads, max_retries=0)(warm_up).remote()
         gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
         queue = _queue(work, state, recorder, generations, lambda own: _share(own, campaign.gpu_memory, workers, gpus))
         task = tune.with_parameters(trainable, task=_task(work, state))
