@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from lit_models.config import FamilyConfig
+from lit_models.config import ImageConfig
 from lit_models.noise import Noise
 
 # A hyperparameter: a number, or where a cohort's lanes differ in it, a lane's scalar under `torch.vmap`.
@@ -39,7 +39,7 @@ class AugmentPolicy:
     jitter: Value = 0.0
 
     @classmethod
-    def of(cls, config: FamilyConfig) -> "AugmentPolicy":
+    def of(cls, config: ImageConfig) -> "AugmentPolicy":
         """Take the policy from the flat hyperparameters `augment_*`."""
         return cls(
             shift=config.augment_shift,

@@ -1,6 +1,6 @@
-"""The one LightningModule base: normalisation, steps, metrics, optimizer and schedule."""
+"""The one LightningModule base: steps, metrics, optimizer and schedule. Bases for each form of data stand on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from lit_models.augment import AugmentPolicy, Mixing, augment_batch, draw_mixing, mix_batch
+from lit_models.augment import Mixing, draw_mixing
 from lit_models.config import FamilyConfig
 from lit_models.data import Batch
 from lit_models.init import seeded
@@ -26,7 +26,8 @@ __all__ = ["FamilyConfig", "LitModel"]
 class LitModel(pl.LightningModule):
     """A network with everything it takes to train it.
 
-    A family subclasses it, names its `Config`, and says in `build` what its network is.
+    A family subclasses it, names its `Config` and the forms of data that it takes, and says in `build` what its network
+    is. As it stands it classifies: a family whose targets are no classes says what its losses and hits are.
 
     Args:
         config: the family's hyperparameters.
@@ -35,17 +36,22 @@ class LitModel(pl.LightningModule):
 
     Raises:
         TypeError: the configuration is of another family.
-        ValueError: the configuration cannot take images of that shape; says why.
+        ValueError: the family or the configuration cannot take such data; says why.
     """
 
     Config: ClassVar[type[FamilyConfig]] = FamilyConfig
+    # Forms of data, as in forms.py.
+    FORMS: ClassVar[tuple[str, ...]] = ()
+    # Why several of these cannot be trained as one; nothing if they can.
+    ALONE: ClassVar[str] = ""
     config: FamilyConfig
+    spec: DataSpec
 
     def __init__(self, config: FamilyConfig, spec: DataSpec, seed: int = 0) -> None:
         if not isinstance(config, self.Config):
             raise TypeError(f"{type(self).__name__} takes {self.Config.__name__}, not {type(config).__name__}")
-        problem = config.problem(spec.shape)
-        if problem is not None:
+        problem = self.mismatch(spec) or config.problem(spec)
+        if problem:
             raise ValueError(problem)
         super().__init__()
         # Lightning's automatic optimization costs as much as the arithmetic of a small network.
@@ -55,32 +61,42 @@ class LitModel(pl.LightningModule):
         self.network = seeded(self.build, config.init, seed)
         # Told the losses (B,) of the samples at index (B,) after each step; set by `fit`.
         self.observe: Callable[[Tensor, Tensor], None] | None = None
-        gain = torch.tensor(spec.std).reciprocal().view(-1, 1, 1)
-        self.register_buffer("gain", gain, persistent=False)
-        self.register_buffer("shift", -torch.tensor(spec.mean).view(-1, 1, 1) * gain, persistent=False)
-        self.gain: Tensor
-        self.shift: Tensor
+
+    @classmethod
+    def mismatch(cls, spec: DataSpec) -> str:
+        """Say in one sentence that the family does not take data of this form; nothing if it does."""
+        if spec.form in cls.FORMS:
+            return ""
+        return f"{cls.__name__} takes data of the form {' or '.join(cls.FORMS)}, and these are of the form {spec.form}"
+
+    @property
+    def anchor(self) -> Tensor:
+        """One of the weights, for type and device; under `torch.vmap` a lane's."""
+        return next(self.network.parameters())
 
     def build(self) -> nn.Module:
         """Build the network from `self.config` and `self.spec`.
 
-        It maps normalised images (B, C, H, W) to logits (B, classes). Called once, with torch's global
-        generator seeded.
+        Called once, with torch's global generator seeded.
         """
         raise NotImplementedError
 
-    def unit(self, x: Tensor) -> Tensor:
-        """Bring raw pixels (uint8 or float) to float in [0, 1]."""
-        return x.to(self.gain.dtype) / self.spec.scale
-
-    def normalize(self, x: Tensor) -> Tensor:
-        """Normalise images in [0, 1] by the training set's mean and deviation, channel by channel."""
-        return torch.addcmul(self.shift, x, self.gain)
-
     def forward(self, x: Tensor) -> Tensor:
-        """Map raw pixels (B, C, H, W), uint8 or float, to logits (B, classes)."""
-        logits: Tensor = self.network(self.normalize(self.unit(x)))
-        return logits
+        """Map inputs as they are prepared to outputs: logits (B, classes) where the targets are classes."""
+        outputs: Tensor = self.network(x)
+        return outputs
+
+    def train_outputs(self, x: Tensor, y: Tensor, noise: Noise, mixing: Mixing | None) -> tuple[Tensor, Tensor]:
+        """Return what `sample_losses` takes of a batch of training; a base may augment the batch first.
+
+        Args:
+            x: inputs as they are prepared.
+            y: targets.
+            noise: the step's; layers draw from it too.
+            mixing: how the batch is mixed, if at all.
+        """
+        del noise, mixing
+        return self(x), y
 
     def sample_losses(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy of each sample (B,).
@@ -106,33 +122,40 @@ class LitModel(pl.LightningModule):
         torch.manual_seed(derive_seed(seed, epoch, 2))
         self.noise = EpochNoise(seed, epoch)
 
+    def carried(self) -> dict[str, Tensor]:
+        """Return what a training that goes on needs beside the state_dict; nothing for most families."""
+        return {}
+
+    def carry(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what `carried` returned."""
+
+    @staticmethod
+    def mixing_alphas(config: Any) -> tuple[float, float]:
+        """Return the alphas of mixup and CutMix in a configuration; 0 is off."""
+        del config
+        return 0.0, 0.0
+
     def mixing(self, count: int, rng: np.random.Generator) -> Mixing | None:
         """Draw how a batch of `count` is mixed, or None where neither mixup nor CutMix is on."""
-        if not self.config.mixup and not self.config.cutmix:
-            return None
-        return draw_mixing(count, self.config.mixup, self.config.cutmix, rng, self.gain)
+        alphas = self.mixing_alphas(self.config)
+        return draw_mixing(count, *alphas, rng, self.anchor) if any(alphas) else None
 
     def training_losses(self, x: Tensor, y: Tensor, key: int | Tensor, mixing: Mixing | None) -> Tensor:
-        """Augment a batch of raw pixels (B, C, H, W) with labels (B,) and return its losses (B,).
+        """Return the losses (B,) of a batch as trained on: augmented, with dropout and smoothing.
 
         Args:
-            x: raw pixels.
-            y: labels.
+            x: inputs as they are prepared.
+            y: targets.
             key: of the step's noise, 32 bits.
             mixing: how the batch is mixed, if at all.
         """
-        config = self.config
-        precision = half_precision(x.device.type) if config.precision == "bf16" else nullcontext()
-        with drawing(Noise(key)) as noise, precision:
-            x = augment_batch(self.unit(x), config.augment_strength, AugmentPolicy.of(config), noise)
-            targets = y
-            if mixing is not None:
-                x, targets = mix_batch(x, F.one_hot(y, self.spec.classes).to(x.dtype), mixing)
-            logits = self.network(self.normalize(x))
-        return self.sample_losses(logits.to(self.gain.dtype), targets)
+        half = half_precision(self.anchor.device.type) if self.config.precision == "bf16" else nullcontext()
+        with drawing(Noise(key)) as noise, half:
+            outputs, targets = self.train_outputs(x, y, noise, mixing)
+        return self.sample_losses(outputs.to(self.anchor.dtype), targets)
 
     def validation_sums(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return (2,): the sum of the plain cross-entropies, without smoothing, and the number of hits."""
+        """Return (2,): the sum of the plain losses, without smoothing, and the number of hits."""
         logits = self(x)
         loss = F.cross_entropy(logits, y, reduction="sum")
         return torch.stack([loss, (logits.argmax(1) == y).sum()])

@@ -5,14 +5,13 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import nn
 
-from lit_models.base import FamilyConfig, LitModel
+from lit_models.image import ImageConfig, ImageModel, ImageSpec
 from lit_models.layers import ACTIVATIONS, Dropout
-from lit_models.spec import DataSpec
 
 SMALLEST = 4
 
 
-class CNNConfig(FamilyConfig):
+class CNNConfig(ImageConfig):
     """Hyperparameters of LeNet-5."""
 
     channels1: int = Field(6, ge=1, le=4096, description="feature maps of the first convolution")
@@ -24,18 +23,18 @@ class CNNConfig(FamilyConfig):
     pool: Literal["max", "avg"] = Field("max", description="how 2x2 pixels become one")
     batch_norm: bool = Field(False, description="batch normalisation after each convolution")
 
-    def problem(self, shape: tuple[int, int, int]) -> str | None:
+    def problem(self, spec: ImageSpec) -> str | None:
         """Refuse images that the two poolings would shrink to nothing."""
-        _, height, width = shape
+        _, height, width = spec.shape
         if min(height, width) >= SMALLEST:
-            return None
+            return super().problem(spec)
         return (
             f"LeNet halves an image twice, so {height}x{width} is too small: "
             f"the smallest that fits is {SMALLEST}x{SMALLEST}"
         )
 
 
-def build_cnn(config: CNNConfig, spec: DataSpec) -> nn.Module:
+def build_cnn(config: CNNConfig, spec: ImageSpec) -> nn.Module:
     """Stack convolution and pooling twice under two hidden layers and a linear classifier."""
     channels, height, width = spec.shape
     activation = ACTIVATIONS[config.activation]
@@ -57,7 +56,7 @@ def build_cnn(config: CNNConfig, spec: DataSpec) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(features, spec.classes))
 
 
-class LitCNN(LitModel):
+class LitCNN(ImageModel):
     """LeNet-5 with its layers and widths: conv 6, pool, conv 16, pool, 120, 84, classes.
 
     What differs from the paper: convolutions are padded, so that images as small as 4x4 fit; poolings have
@@ -66,7 +65,7 @@ class LitCNN(LitModel):
     bring back the old); batch normalisation and dropout are options.
     """
 
-    Config: ClassVar[type[FamilyConfig]] = CNNConfig
+    Config: ClassVar[type[ImageConfig]] = CNNConfig
     config: CNNConfig
 
     def build(self) -> nn.Module:

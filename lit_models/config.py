@@ -1,6 +1,6 @@
 """The hyperparameters that every family has."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,6 +34,21 @@ class FamilyConfig(BaseModel):
     sampling: SamplingName = Field("shuffle", description="how an epoch's batches are drawn")
     gradient_clip: float = Field(0.0, ge=0, le=1e6, description="largest norm of the gradient; 0 is off")
     precision: PrecisionName = Field("32", description="`bf16` computes layers in bfloat16, weights stay float32")
+
+    def problem(self, spec: Any) -> str | None:
+        """Say in one sentence why this configuration cannot take such data, or None if it can.
+
+        Args:
+            spec: of a form that the family takes.
+        """
+        if self.sampling == "balanced" and not spec.classes:
+            return "sampling: balanced needs classes, and the targets here are none"
+        return None
+
+
+class ImageConfig(FamilyConfig):
+    """Hyperparameters common to all families of images: augmentation on the fly."""
+
     augment_strength: float = Field(0.0, ge=0, le=4, description="scales on-the-fly augmentation; 0 is off")
     augment_shift: float = Field(0.1, ge=0, le=0.5, description="largest shift at strength 1, share of a side")
     augment_rotate: float = Field(10.0, ge=0, le=45, description="largest rotation at strength 1, degrees")
@@ -44,12 +59,3 @@ class FamilyConfig(BaseModel):
     augment_jitter: float = Field(0.0, ge=0, le=1, description="change of brightness, contrast at strength 1")
     mixup: float = Field(0.0, ge=0, le=100, description="alpha of mixup's Beta(alpha, alpha); 0 is off")
     cutmix: float = Field(0.0, ge=0, le=100, description="alpha of CutMix's Beta(alpha, alpha); 0 is off")
-
-    def problem(self, shape: tuple[int, int, int]) -> str | None:
-        """Say in one sentence why this configuration cannot take images of that shape, or None if it can.
-
-        Args:
-            shape: (channels, height, width).
-        """
-        del shape
-        return None

@@ -10,8 +10,9 @@ from safetensors import safe_open
 from torch import Tensor
 
 from lit_models.config import FamilyConfig
+from lit_models.forms import load_spec
 from lit_models.sampling import SAMPLERS, Sampler
-from lit_models.spec import load_spec
+from lit_models.spec import DataSpec
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -20,12 +21,12 @@ IN_MEMORY = 1 << 30
 EVAL_BATCH = 1024
 
 
-def read_split(path: Path) -> tuple[Tensor, Tensor]:
-    """Read `x` (N, C, H, W) uint8 and `y` (N,) int64 from a safetensors file, memory-mapped.
+def read_split(path: Path, spec: DataSpec) -> tuple[Tensor, Tensor]:
+    """Read inputs `x` (N, ...) and targets `y` (N, ...) from a safetensors file, memory-mapped.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a tensor is missing or has another type or length.
+        ValueError: a tensor is missing, or not as data of this form are.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no prepared data at {path}")
@@ -33,26 +34,26 @@ def read_split(path: Path) -> tuple[Tensor, Tensor]:
         if not {"x", "y"} <= set(file.keys()):
             raise ValueError(f"{path} must hold the tensors x and y")
         x, y = file.get_tensor("x"), file.get_tensor("y")
-    if x.dtype != torch.uint8 or x.dim() != 4 or y.dtype != torch.int64 or y.shape != x.shape[:1]:
-        raise ValueError(f"{path} must hold x (N, C, H, W) uint8 and y (N,) int64")
+    if fault := spec.fault(x, y):
+        raise ValueError(f"{path} {fault}")
     return (x.clone(), y.clone()) if x.nbytes < IN_MEMORY else (x, y)
 
 
 def training_set(
-    prepared: Path, augmented: Path | None, fit_on: Literal["train", "train+val"]
+    prepared: Path, augmented: Path | None, fit_on: Literal["train", "train+val"], spec: DataSpec
 ) -> tuple[Tensor, Tensor]:
-    """Read the training set `x` (N, C, H, W) uint8 and `y` (N,) int64, augmented copies and all.
+    """Read the training set, inputs `x` (N, ...) and targets `y` (N, ...), augmented copies and all.
 
     A set of several parts must fit into memory; one of a single part may stay on disk.
 
     Raises:
         FileNotFoundError, ValueError: a folder is not as promised.
     """
-    parts = [read_split(prepared / "train.safetensors")]
+    parts = [read_split(prepared / "train.safetensors", spec)]
     if fit_on == "train+val":
-        parts.append(read_split(prepared / "val.safetensors"))
+        parts.append(read_split(prepared / "val.safetensors", spec))
     if augmented is not None:
-        parts.append(read_split(augmented / "train.safetensors"))
+        parts.append(read_split(augmented / "train.safetensors", spec))
     parts = [parts[0], *(part for part in parts[1:] if len(part[1]))]
     x, y = parts[0] if len(parts) == 1 else (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     if not len(y):
@@ -61,7 +62,7 @@ def training_set(
 
 
 class Batches:
-    """Serves `(x, y, index)` by index_select: x (B, C, H, W) uint8, y and index (B,) int64."""
+    """Serves `(x, y, index)` by index_select: inputs (B, ...), targets (B, ...), and index (B,) int64."""
 
     # Whether a last batch of one is left out.
     skip_single = False
@@ -128,9 +129,11 @@ class PreparedData(pl.LightningDataModule):
         self.prepared = prepared
         self.seed = seed
         self.spec = load_spec(prepared)
-        x, y = training_set(prepared, augmented, fit_on)
-        self.train = TrainBatches(x, y, config.batch_size, SAMPLERS[config.sampling](y, seed))
-        self.val = None if fit_on == "train+val" else Batches(*read_split(prepared / "val.safetensors"), EVAL_BATCH)
+        x, y = training_set(prepared, augmented, fit_on, self.spec)
+        self.train = TrainBatches(x, y, config.batch_size, SAMPLERS[config.sampling](self.spec.labels(y), seed))
+        self.val = (
+            None if fit_on == "train+val" else Batches(*read_split(prepared / "val.safetensors", self.spec), EVAL_BATCH)
+        )
 
     def setup(self, stage: str) -> None:
         """Move small sets to the device that trains, once, instead of batch by batch."""
@@ -158,7 +161,7 @@ class PreparedData(pl.LightningDataModule):
 
     def test_dataloader(self) -> Batches:
         """Return the test batches."""
-        return Batches(*read_split(self.prepared / "test.safetensors"), EVAL_BATCH)
+        return Batches(*read_split(self.prepared / "test.safetensors", self.spec), EVAL_BATCH)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move a batch without Lightning's walk through arbitrary collections."""

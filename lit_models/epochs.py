@@ -29,8 +29,9 @@ class EpochResult:
     Attributes:
         epoch: 1-based.
         train_loss: mean over the epoch's samples as trained on (augmented, smoothed).
-        val_loss: mean cross-entropy, or None without validation data.
-        val_accuracy: share of hits, or None without validation data.
+        val_loss: mean of the plain losses, or None without validation data.
+        val_accuracy: share of hits, or None without validation data; the family says what a hit is, where targets are
+            no classes.
         lr: learning rate of the epoch's first step.
         seconds: wall time; the only figure that differs from run to run.
     """
@@ -110,6 +111,7 @@ class EpochKeeper(pl.Callback):
             "best_loss": self.best_loss,
             "best_weights": self.best_weights,
             "stopped": self.stopped,
+            "carried": self.model.carried(),
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -119,6 +121,7 @@ class EpochKeeper(pl.Callback):
         self.best_loss = state_dict["best_loss"]
         self.best_weights = state_dict["best_weights"]
         self.stopped = state_dict["stopped"]
+        self.model.carry(state_dict["carried"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Let the sampler hear of losses, if it listens."""

@@ -6,12 +6,11 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 from torch import nn
 
-from lit_models.base import FamilyConfig, LitModel
+from lit_models.image import ImageConfig, ImageModel, ImageSpec
 from lit_models.layers import ACTIVATIONS, Dropout
-from lit_models.spec import DataSpec
 
 
-class MLPConfig(FamilyConfig):
+class MLPConfig(ImageConfig):
     """Hyperparameters of the multi-layer perceptron."""
 
     hidden: int = Field(128, ge=1, le=65536, description="units of each hidden layer")
@@ -26,7 +25,7 @@ class MLPConfig(FamilyConfig):
         return self
 
 
-def build_mlp(config: MLPConfig, spec: DataSpec) -> nn.Module:
+def build_mlp(config: MLPConfig, spec: ImageSpec) -> nn.Module:
     """Stack linear, batch norm, activation and dropout `depth` times under a linear classifier."""
     layers: list[nn.Module] = [nn.Flatten()]
     width = math.prod(spec.shape)
@@ -40,10 +39,10 @@ def build_mlp(config: MLPConfig, spec: DataSpec) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(width, spec.classes))
 
 
-class LitMLP(LitModel):
+class LitMLP(ImageModel):
     """Multi-layer perceptron; takes images of every size."""
 
-    Config: ClassVar[type[FamilyConfig]] = MLPConfig
+    Config: ClassVar[type[ImageConfig]] = MLPConfig
     config: MLPConfig
 
     def build(self) -> nn.Module:

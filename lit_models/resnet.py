@@ -6,12 +6,11 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from lit_models.base import FamilyConfig, LitModel
+from lit_models.image import ImageConfig, ImageModel, ImageSpec
 from lit_models.layers import Dropout, StochasticDepth
-from lit_models.spec import DataSpec
 
 
-class ResNetConfig(FamilyConfig):
+class ResNetConfig(ImageConfig):
     """Hyperparameters of the residual network."""
 
     width: int = Field(16, ge=1, le=2048, description="channels of the first stage; doubles each stage")
@@ -30,12 +29,12 @@ class ResNetConfig(FamilyConfig):
             raise ValueError("batch normalisation needs a batch_size of at least 2")
         return self
 
-    def problem(self, shape: tuple[int, int, int]) -> str | None:
+    def problem(self, spec: ImageSpec) -> str | None:
         """Refuse images that have no pixel left to halve before the last stage."""
-        _, height, width = shape
+        _, height, width = spec.shape
         smallest = 2 ** (self.stages - 1)
         if min(height, width) >= smallest:
-            return None
+            return super().problem(spec)
         return (
             f"a ResNet of {self.stages} stages halves an image {self.stages - 1} times, "
             f"so {height}x{width} is too small: the smallest that fits is {smallest}x{smallest}"
@@ -74,7 +73,7 @@ class BasicBlock(nn.Module):
         return F.relu(self.shortcut(x) + self.depth(y) if self.skip else y)
 
 
-def build_resnet(config: ResNetConfig, spec: DataSpec) -> nn.Module:
+def build_resnet(config: ResNetConfig, spec: ImageSpec) -> nn.Module:
     """Stack a 3x3 stem, the stages, a global average pool and a linear classifier.
 
     The chance to be dropped grows linearly from block to block up to `stochastic_depth` (the paper's linear
@@ -97,10 +96,10 @@ def build_resnet(config: ResNetConfig, spec: DataSpec) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, spec.classes))
 
 
-class LitResNet(LitModel):
+class LitResNet(ImageModel):
     """Residual network of basic blocks: widths w, 2w, 4w, ..., a stage each."""
 
-    Config: ClassVar[type[FamilyConfig]] = ResNetConfig
+    Config: ClassVar[type[ImageConfig]] = ResNetConfig
     config: ResNetConfig
 
     def build(self) -> nn.Module:

@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from lit_models.base import LitModel
+from lit_models.image import ImageModel
 
 STEP = 0.05
 PULL = 0.01
 STARTS = 64
 
 
-def first_layer_filters(model: LitModel) -> Tensor | None:
+def first_layer_filters(model: ImageModel) -> Tensor | None:
     """Return the weights (filters, C, h, w) of the first layer that sees pixels, or None if it has none.
 
     A linear layer over all pixels is shown as images of the input's size.
@@ -26,12 +26,12 @@ def first_layer_filters(model: LitModel) -> Tensor | None:
     return None
 
 
-def conv_layers(model: LitModel) -> dict[str, nn.Conv2d]:
+def conv_layers(model: ImageModel) -> dict[str, nn.Conv2d]:
     """The network's convolutions by name, in the order in which they were made."""
     return {name: module for name, module in model.network.named_modules() if isinstance(module, nn.Conv2d)}
 
 
-def maximizing_images(model: LitModel, layer: nn.Conv2d, filters: int, steps: int, seed: int = 0) -> Tensor:
+def maximizing_images(model: ImageModel, layer: nn.Conv2d, filters: int, steps: int, seed: int = 0) -> Tensor:
     """Climb from noise to the images that maximize a layer's filters (Erhan et al., 2009).
 
     All filters climb at once, each on its own image, for the unit in the middle of its map: the mean over the map

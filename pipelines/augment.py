@@ -4,45 +4,25 @@ python -m pipelines.augment digits
 """
 
 import json
-import os
-from pathlib import Path
-from typing import Any
 
 from pipelines import outs, places, stage
 from pipelines.stage import Stage
 
-PREVIEW = "preview.png"
-PREVIEW_IMAGES = 10
-PREVIEW_COPIES = 4
-
 
 def augment(work: Stage) -> None:
-    """Augment every training image `copies` times, whatever number of processes does it."""
+    """Write copies of the training set as the dataset's kind of augmentation makes them, and a picture of some."""
     from safetensors.numpy import load_file
 
-    policy = work.params.datasets[work.key].augment
+    from pipelines.augmentations import AUGMENTATIONS
+    from pipelines.datasets import DATASETS
+
+    augmentation = AUGMENTATIONS[DATASETS[work.params.datasets[work.key].kind].augmentation]
+    config = work.params.augment_config(work.key)
     train = load_file(places.prepared(work.key) / "train.safetensors")
-    white = json.loads((places.prepared(work.key) / "card.json").read_text())["scale"]
+    card = json.loads((places.prepared(work.key) / "card.json").read_text(encoding="utf-8"))
     with outs.staged(places.augmented(work.key)) as (folder,):
-        made = write_augmented(train, policy, folder, white, workers=os.cpu_count() or 1)
-    work.say(f"{made} augmented images in {policy.copies} copies of {len(train['x'])}")
-
-
-def write_augmented(train: dict[str, Any], policy: Any, folder: Path, white: float, workers: int) -> int:
-    """Write `train.safetensors` (x: uint8 (copies * N, C, H, W), y: int64) and the preview; return copies * N."""
-    import numpy as np
-    from safetensors.numpy import save_file
-
-    from pipelines.pictures import augmentation_sheet
-    from pipelines.policy import augment_images
-
-    x = augment_images(train["x"], policy, workers, white=white)
-    save_file({"x": np.ascontiguousarray(x), "y": np.tile(train["y"], policy.copies)}, folder / "train.safetensors")
-    few = train["x"][:PREVIEW_IMAGES]
-    shown = policy.model_copy(update={"copies": PREVIEW_COPIES})
-    augmented = augment_images(few, shown, workers=1, white=white).reshape(PREVIEW_COPIES, *few.shape)
-    augmentation_sheet(few, augmented, folder / PREVIEW, scale=white)
-    return len(x)
+        made = augmentation.write(train, config, folder, card)
+    work.say(f"{made} augmented examples, copies of {len(train['y'])}")
 
 
 if __name__ == "__main__":

@@ -27,9 +27,14 @@ def family_faults(params: "Params", key: str) -> Iterator[str]:
     if experiment.family not in FAMILIES:
         yield f"{where}.family: unknown value '{experiment.family}'; {hint(experiment.family, FAMILIES, 'value')}"
         return
-    config_class = FAMILIES[experiment.family].Config
-    faults = list(_hyperparameter_faults(params, key, config_class))
+    family = FAMILIES[experiment.family]
+    faults = list(_hyperparameter_faults(params, key, family.Config))
     yield from faults
+    if experiment.dataset in params.datasets and (form := params.form(experiment.dataset)) not in family.FORMS:
+        those = ", ".join(name for name, other in FAMILIES.items() if form in other.FORMS)
+        what = f"'{experiment.family}' does not take data of the form {form}, as '{experiment.dataset}' is"
+        yield f"{where}.family: {what}; families that do: {those}"
+        return
     if not faults and experiment.dataset in params.datasets and (problem := _corner_fault(params, key)):
         yield f"{where}.model: {problem}"
 
@@ -60,17 +65,21 @@ def _hyperparameter_faults(params: "Params", key: str, config_class: Any) -> Ite
 
 
 def _corner_fault(params: "Params", key: str) -> str | None:
-    """Build the config in the corners of the space, and see whether the images are large enough for its network."""
+    """Build the config in the corners of the space, and see whether the data are such as its network can take."""
     experiment = params.experiments[key]
-    dataset = params.datasets[experiment.dataset]
-    shape = DATASETS[dataset.kind].shape(dataset.prepare)
+    dataset = experiment.dataset
+    try:
+        configs = params.fetch_config(dataset), params.prepare_config(dataset)
+    except ValidationError:
+        return None  # told already
+    spec = DATASETS[params.datasets[dataset].kind].sketch(*configs)
 
     def problem(drawn: dict[str, Any]) -> str | None:
         try:
             config = params.family_config(key, drawn)
         except ValidationError as error:
             return explain(error, type(params), {}, "")[0].partition(": ")[2]
-        return config.problem(shape) if shape else None
+        return config.problem(spec) if spec else None
 
     for corner in _corners(experiment.search.space):
         found = problem(corner)

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from pipelines import places, yaml_source
+from pipelines.augmentations import AUGMENTATIONS
 from pipelines.datasets import DATASETS
-from pipelines.datasets.base import PrepareConfig
-from pipelines.evaluate import EvaluateConfig
+from pipelines.evaluations import EVALUATIONS
 from pipelines.explain import explain
 from pipelines.machine import MachineConfig
 from pipelines.nearest import hint, known
-from pipelines.policy import AugmentConfig
 from pipelines.report import ReportConfig
 from pipelines.searchers import SearchConfig
 from pipelines.section import Section
@@ -40,8 +39,8 @@ class DatasetParams(Section):
 
     kind: str = Field(description="a name in pipelines/datasets/__init__.py")
     fetch: dict[str, Any] = Field(description="what this kind of dataset is fetched from")
-    prepare: PrepareConfig
-    augment: AugmentConfig
+    prepare: dict[str, Any] = Field(description="what this kind of dataset makes of its raw bytes")
+    augment: dict[str, Any] = Field(description="how copies of the training set are made")
 
     @field_validator("kind")
     @classmethod
@@ -57,7 +56,7 @@ class ExperimentParams(Section):
     model: dict[str, Any] = Field(description="hyperparameters that the search leaves alone")
     search: SearchConfig
     train: TrainConfig
-    evaluate: EvaluateConfig
+    evaluate: dict[str, Any] = Field(description="how models of this form of data are tested")
 
 
 class Params(Section):
@@ -74,10 +73,27 @@ class Params(Section):
 
         return dict(FAMILIES)
 
+    def form(self, dataset: str) -> str:
+        """The form of the dataset's prepared data."""
+        return DATASETS[self.datasets[dataset].kind].form
+
     def fetch_config(self, dataset: str) -> Any:
         """The dataset's own fetch config, typed."""
-        section = self.datasets[dataset]
-        return _strict(DATASETS[section.kind].FetchConfig, section.fetch)
+        return _strict(DATASETS[self.datasets[dataset].kind].FetchConfig, self.datasets[dataset].fetch)
+
+    def prepare_config(self, dataset: str) -> Any:
+        """The dataset's own prepare config, typed."""
+        return _strict(DATASETS[self.datasets[dataset].kind].PrepareConfig, self.datasets[dataset].prepare)
+
+    def augment_config(self, dataset: str) -> Any:
+        """The config of the dataset's kind of augmentation, typed."""
+        augmentation = AUGMENTATIONS[DATASETS[self.datasets[dataset].kind].augmentation]
+        return _strict(augmentation.Config, self.datasets[dataset].augment)
+
+    def evaluate_config(self, experiment: str) -> Any:
+        """The config of the evaluation of the experiment's form of data, typed."""
+        section = self.experiments[experiment]
+        return _strict(EVALUATIONS[self.form(section.dataset)].Config, section.evaluate)
 
     def family_config(self, experiment: str, drawn: dict[str, Any]) -> "FamilyConfig":
         """The family's config with `model:` and the drawn hyperparameters in it."""
@@ -118,9 +134,15 @@ def load(path: Path = FILE) -> Params:
 
         faults += [line for key in params.experiments for line in family_faults(params, key)]
     if faults:
-        raise ParamsFaults(faults)
+        raise ParamsFaults(sorted(faults, key=_section_order))
     _remember(stamp)
     return params
+
+
+def _section_order(fault: str) -> int:
+    """Where the section that a fault is in comes in the file; stable sorting leaves the rest as it was found."""
+    sections, section = list(Params.model_fields), re.split(r"[.:]", fault, maxsplit=1)[0]
+    return sections.index(section) if section in sections else len(sections)
 
 
 def _sound(data: Any, error: ValidationError) -> Params:
@@ -177,18 +199,32 @@ def _dataset_faults(params: Params, data: Any) -> list[str]:
             f"{kind}.{key}: a name holds letters, digits, '-' and '_' only" for key in keys if not NAME.fullmatch(key)
         ]
     for key, dataset in params.datasets.items():
-        fetch_config = DATASETS[dataset.kind].FetchConfig
-        try:
-            _strict(fetch_config, dataset.fetch)
-        except ValidationError as error:
-            faults += explain(error, fetch_config, dataset.fetch, f"datasets.{key}.fetch.")
+        made = DATASETS[dataset.kind]
+        for name, config in (
+            ("fetch", made.FetchConfig),
+            ("prepare", made.PrepareConfig),
+            ("augment", AUGMENTATIONS[made.augmentation].Config),
+        ):
+            faults += _section_faults(config, getattr(dataset, name), f"datasets.{key}.{name}.")
     for key, experiment in params.experiments.items():
         if written and experiment.dataset not in written:
             close = hint(experiment.dataset, written, "value")
             faults.append(f"experiments.{key}.dataset: no dataset '{experiment.dataset}' in this file; {close}")
         if not experiment.search.space:
             faults.append(f"experiments.{key}.search.space: the search space is empty; name a hyperparameter")
+        if experiment.dataset in params.datasets:
+            evaluation = EVALUATIONS[params.form(experiment.dataset)]
+            faults += _section_faults(evaluation.Config, experiment.evaluate, f"experiments.{key}.evaluate.")
     return faults
+
+
+def _section_faults(config: type[BaseModel], data: dict[str, Any], prefix: str) -> list[str]:
+    """What is wrong with a section whose schema depends on another key."""
+    try:
+        _strict(config, data)
+    except ValidationError as error:
+        return explain(error, config, data, prefix)
+    return []
 
 
 def _remember(stamp: Path) -> None:

@@ -29,26 +29,47 @@ def tables() -> str:
 
 def _sections() -> Iterator[tuple[str, str]]:
     from lit_models import FAMILIES, FamilyConfig
+    from lit_models.config import ImageConfig
+    from pipelines.augmentations import AUGMENTATIONS
     from pipelines.datasets import DATASETS
+    from pipelines.evaluations import EVALUATIONS
     from pipelines.params import DatasetParams, ExperimentParams, Params
     from pipelines.searchers import SCHEDULERS, SEARCHERS
 
     yield "`datasets.<key>`", table(DatasetParams, {"kind": DATASETS})
     for name, dataset in DATASETS.items():
         yield f"`datasets.<key>.fetch` of kind `{name}`", table(dataset.FetchConfig)
-    yield "`datasets.<key>.prepare`", table(_section(DatasetParams, "prepare"))
-    yield "`datasets.<key>.augment`", table(_section(DatasetParams, "augment"))
+    for names, config in _shared({name: dataset.PrepareConfig for name, dataset in DATASETS.items()}):
+        yield f"`datasets.<key>.prepare` of kind {names}", table(config)
+    kinds = {name: AUGMENTATIONS[dataset.augmentation].Config for name, dataset in DATASETS.items()}
+    for names, config in _shared(kinds):
+        yield f"`datasets.<key>.augment` of kind {names}", table(config)
     yield "`experiments.<key>`", table(ExperimentParams, {"family": FAMILIES})
     yield "`experiments.<key>.model` of every family", table(FamilyConfig)
+    images = [name for name, family in FAMILIES.items() if issubclass(family.Config, ImageConfig)]
+    title = f"`experiments.<key>.model` of families {_names(images)}, besides"
+    yield title, table(ImageConfig, without=FamilyConfig.model_fields)
     for name, family in FAMILIES.items():
-        own = table(family.Config, without=FamilyConfig.model_fields)
+        known = ImageConfig if name in images else FamilyConfig
+        own = table(family.Config, without=known.model_fields)
         yield f"`experiments.<key>.model` of family `{name}`, besides", own
     search = table(_section(ExperimentParams, "search"), {"algorithm": SEARCHERS, "scheduler": SCHEDULERS})
     yield "`experiments.<key>.search`", search
     yield "`experiments.<key>.train`", table(_section(ExperimentParams, "train"))
-    yield "`experiments.<key>.evaluate`", table(_section(ExperimentParams, "evaluate"))
+    for names, config in _shared({form: evaluation.Config for form, evaluation in EVALUATIONS.items()}):
+        yield f"`experiments.<key>.evaluate` of data of the form {names}", table(config)
     yield "`report`", table(_section(Params, "report"))
     yield "`machine`, on which no stage depends", table(_section(Params, "machine"))
+
+
+def _shared(configs: dict[str, type[BaseModel]]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Each config once, with the names of all that have it."""
+    for config in dict.fromkeys(configs.values()):
+        yield _names(name for name, own in configs.items() if own is config), config
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(map(_code, names))
 
 
 def _section(model: type[BaseModel], name: str) -> type[BaseModel]:

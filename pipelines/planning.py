@@ -128,7 +128,7 @@ class _Cohorts:
     def spec(self) -> Any:
         from pathlib import Path
 
-        from lit_models.spec import load_spec
+        from lit_models.forms import load_spec
 
         with _readable():
             return load_spec(Path(self.order.prepared))
@@ -159,6 +159,8 @@ class _Cohorts:
         wanted = self.search["engine"]
         if wanted == "lone":
             return _Way("lone", reason="search.engine says so")
+        if self._family.ALONE:
+            return _Way("lone", reason=self._family.ALONE)
         if self.search["K"] == 1:
             return _Way("lone", reason="search.K is 1")
         if wanted == "auto" and choose_engine(cost, self.device) == "lone":

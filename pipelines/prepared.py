@@ -3,77 +3,79 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.datasets.base import Examples
 from pipelines.datasets.raw import digest
 
 CARD = "card.json"
-CHUNK = 1 << 24
-"""Bytes of pixels that are summed at a time."""
+Indices = NDArray[np.int64]
 
 
-def write_prepared(examples: Examples, parts: Mapping[str, NDArray[np.int64]], folder: Path, seed: int) -> None:
-    """Write `<part>.safetensors` for each part, and `card.json`. The same input gives the same bytes.
-
-    A file holds `x`, uint8 (N, C, H, W); `y`, int64 (N,); `index`, int64 (N,), the position in raw order.
-
-    Args:
-        examples: all examples; `x` may be memory-mapped.
-        parts: positions in `examples` by name of part; `train` is among them.
-        folder: an existing folder.
-        seed: of the split, for the card.
-    """
+def write_part(folder: Path, name: str, tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Write `<name>.safetensors`, and return its SHA-256. The same tensors give the same bytes."""
     from safetensors.numpy import save_file
 
-    hashes, counts = {}, {}
-    for name, rows in parts.items():
-        path = folder / f"{name}.safetensors"
-        y = examples.y[rows]
-        save_file({"x": np.ascontiguousarray(examples.x[rows]), "y": y, "index": examples.index[rows]}, path)
-        hashes[path.name] = digest(path)
-        found = np.bincount(y, minlength=len(examples.classes))
-        counts[name] = {label: int(count) for label, count in zip(examples.classes, found, strict=True)}
-    mean, std = mean_and_std(examples.x, parts["train"], examples.scale)
-    card = {
-        "shape": [int(side) for side in examples.x.shape[1:]],
-        "dtype": "uint8",
-        "classes": list(examples.classes),
-        "scale": float(examples.scale),
-        "mean": mean,
-        "std": std,
-        "counts": counts,
-        "sha256": hashes,
-        "seed": seed,
-    }
+    path = folder / f"{name}.safetensors"
+    save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, path)
+    return digest(path)
+
+
+def write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    """Write `card.json`, its keys in the order in which they are given."""
     (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def mean_and_std(x: NDArray[np.uint8], rows: NDArray[np.int64], scale: float) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of `x[rows] / scale` for each channel.
-
-    Sums of whole numbers, so exact, in whatever chunks. A channel without variation gets 1.0, by which one
-    can divide.
+def write_parts(
+    folder: Path,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    parts: Mapping[str, Indices],
+    card: Mapping[str, Any],
+    seed: int,
+    index: Indices | None = None,
+) -> str:
+    """Write each part's `x`, `y` and `index`, and the card with the parts' sizes and hashes; return the sizes in words.
 
     Args:
-        x: uint8 (N, C, H, W).
-        rows: int64 (M,), M at least 1.
-        scale: the pixel value that stands for 1.0.
+        folder: an existing folder.
+        x: inputs (N, ...) of all examples; may be memory-mapped.
+        y: targets (N, ...).
+        parts: positions in x and y by name of part.
+        card: what else the card says; `form` is among it.
+        seed: of the split.
+        index: position (N,) of each example in raw order; by default its position in x.
     """
-    channels, pixels = x.shape[1], len(rows) * x.shape[2] * x.shape[3]
-    sums, squares = [0] * channels, [0] * channels
-    step = max(1, CHUNK // max(1, x[0].size))
-    for start in range(0, len(rows), step):
-        part = x[rows[start : start + step]]
-        for channel in range(channels):
-            # 256 counts say it all, without a wider copy of the pixels.
-            histogram = np.bincount(part[:, channel].ravel(), minlength=256)
-            sums[channel] += int(histogram @ np.arange(256))
-            squares[channel] += int(histogram @ np.arange(256) ** 2)
-    variances = [(pixels * q - s * s) / pixels**2 for s, q in zip(sums, squares, strict=True)]
-    return (
-        [s / pixels / scale for s in sums],
-        [variance**0.5 / scale if variance else 1.0 for variance in variances],
-    )
+    index = np.arange(len(y), dtype=np.int64) if index is None else index
+    hashes = {
+        f"{name}.safetensors": write_part(folder, name, {"x": x[rows], "y": y[rows], "index": index[rows]})
+        for name, rows in parts.items()
+    }
+    counts = {"counts": {name: len(rows) for name, rows in parts.items()}}
+    write_card(folder, {**card, **({} if "counts" in card else counts), "sha256": hashes, "seed": seed})
+    return sizes(parts)
+
+
+def write_labelled(
+    folder: Path,
+    x: NDArray[Any],
+    y: Indices,
+    parts: Mapping[str, Indices],
+    card: Mapping[str, Any],
+    seed: int,
+    index: Indices | None = None,
+) -> str:
+    """As `write_parts`, for labels y (N,): the card counts each class, whose names are its `classes`."""
+    names = card["classes"]
+    counts = {
+        part: {name: int(count) for name, count in zip(names, np.bincount(y[rows], minlength=len(names)), strict=True)}
+        for part, rows in parts.items()
+    }
+    return write_parts(folder, x, y, parts, {**card, "counts": counts}, seed, index)
+
+
+def sizes(parts: Mapping[str, Indices]) -> str:
+    """Such as `700 train, 150 val, 150 test`."""
+    return ", ".join(f"{len(rows)} {name}" for name, rows in parts.items())

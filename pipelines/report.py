@@ -28,19 +28,33 @@ class ReportConfig(Section):
 
 @dataclass(frozen=True)
 class Entry:
-    """One experiment as the report shows it; seconds are those of its search and training together."""
+    """One experiment as the report shows it; seconds are those of its search and training together.
+
+    Attributes:
+        metric: name of the score that counts for data of its form.
+        higher_is_better: whether a higher score is better.
+        score: of the test part.
+        baseline: what the score would be without learning from inputs.
+    """
 
     key: str
     dataset: str
     family: str
-    accuracy: float
-    macro_f1: float
-    calibration_error: float
+    metric: str
+    higher_is_better: bool
+    score: float
+    baseline: float
     parameters: int
     seconds: float
     dollars: float
+    scores: dict[str, float]
     hyperparameters: dict[str, Any]
     pictures: list[Path]
+
+    @property
+    def rank(self) -> tuple[str, float]:
+        """Sorts experiments: those of one metric together, the best first."""
+        return self.metric, -self.score if self.higher_is_better else self.score
 
 
 def report(work: Stage) -> None:
@@ -51,8 +65,9 @@ def report(work: Stage) -> None:
     with outs.staged(FOLDER) as (folder,):
         comparison(entries, folder / "comparison.png")
         (folder / "index.html").write_text(page(entries, folder / "comparison.png", work.params.report))
-    for entry in sorted(entries, key=lambda entry: -entry.accuracy):
-        work.say(f"{entry.key:<24} accuracy {entry.accuracy:.4f}   {entry.seconds:7.1f} s   ${entry.dollars:.4f}")
+    for entry in sorted(entries, key=lambda entry: entry.rank):
+        score = f"{entry.metric.replace('_', ' ')} {entry.score:.4f} (baseline {entry.baseline:.4f})"
+        work.say(f"{entry.key:<24} {score:<46} {entry.seconds:7.1f} s   ${entry.dollars:.4f}")
     work.say(f"{FOLDER / 'index.html'} compares them; `make ui` shows every run")
     _sync(work)
 
@@ -60,6 +75,7 @@ def report(work: Stage) -> None:
 def _entry(work: Stage, key: str) -> Entry:
     from ruamel.yaml import YAML
 
+    from pipelines.evaluations import EVALUATIONS
     from pipelines.faults import Fault
 
     results, section = places.results(key), work.params.experiments[key]
@@ -69,18 +85,21 @@ def _entry(work: Stage, key: str) -> Entry:
     except FileNotFoundError as error:
         raise Fault(f"{error.filename} is missing; run: dvc repro evaluate@{key}") from None
     seconds = _search_seconds(results / "search" / "timings.parquet") + scores["seconds"]
+    evaluation = EVALUATIONS[work.params.form(section.dataset)]
     return Entry(
         key=key,
         dataset=section.dataset,
         family=section.family,
-        accuracy=scores["accuracy"],
-        macro_f1=scores["macro_f1"],
-        calibration_error=scores["calibration_error"],
+        metric=evaluation.headline,
+        higher_is_better=evaluation.higher_is_better,
+        score=scores[evaluation.headline],
+        baseline=scores["baseline"],
         parameters=int(scores["parameters"]),
         seconds=seconds,
         dollars=seconds / 3600 * work.params.report.dollars_per_hour,
+        scores=scores,
         hyperparameters=winner["hyperparameters"],
-        pictures=sorted((results / "plots" / "pictures").glob("*.png")),
+        pictures=sorted((results / "plots" / "pictures").glob("*.*")),
     )
 
 

@@ -3,6 +3,7 @@
 import base64
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -14,7 +15,8 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #22303c; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
 h1, h2 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccd3d9 }
 table { border-collapse: collapse; width: 100% } th, td { padding: .35rem .6rem; text-align: right }
-th:first-child, td:first-child, th:nth-child(2), td:nth-child(2), th:nth-child(3), td:nth-child(3) { text-align: left }
+th:first-child, td:first-child, th:nth-child(2), td:nth-child(2), th:nth-child(3), td:nth-child(3),
+th:nth-child(4), td:nth-child(4) { text-align: left }
 thead th { border-bottom: 2px solid #22303c } tbody tr:nth-child(odd) { background: #f3f5f7 }
 img { max-width: 100% } .pictures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start }
 .pictures img { max-width: 32rem; border: 1px solid #e0e4e8 } code { overflow-wrap: anywhere } small { color: #5a6b7b }
@@ -22,18 +24,22 @@ img { max-width: 100% } .pictures { display: flex; flex-wrap: wrap; gap: 1rem; a
 
 
 def comparison(entries: list[Entry], path: Path) -> None:
-    """Draw accuracy against parameters, against seconds, against dollars: a point for each experiment."""
-    figure = Figure(figsize=(12, 4.2), layout="constrained")
-    panels = figure.subplots(1, 3, sharey=True)
-    for axes, name, label in zip(
-        panels,
-        ("parameters", "seconds", "dollars"),
-        ("parameters", "seconds of search and training", "dollars of search and training"),
-        strict=True,
-    ):
-        for index, entry in enumerate(entries):
-            color = COLORS[index % len(COLORS)]
-            axes.scatter(getattr(entry, name), entry.accuracy, s=70, color=color, label=entry.key, zorder=3)
+    """Draw scores against parameters, seconds and dollars: a row of panels a metric, a point for each experiment."""
+    metrics = sorted({entry.metric for entry in entries})
+    figure = Figure(figsize=(12, 0.8 + 3.4 * len(metrics)), layout="constrained")
+    rows = figure.subplots(len(metrics), 3, sharey="row", squeeze=False)
+    colors = {entry.key: COLORS[index % len(COLORS)] for index, entry in enumerate(entries)}
+    for panels, metric in zip(rows, metrics, strict=True):
+        _row_of_panels(list(panels), [entry for entry in entries if entry.metric == metric], colors)
+    save(figure, path)
+
+
+def _row_of_panels(panels: list[Any], entries: list[Entry], colors: dict[str, str]) -> None:
+    names = ("parameters", "seconds", "dollars")
+    labels = ("parameters", "seconds of search and training", "dollars of search and training")
+    for axes, name, label in zip(panels, names, labels, strict=True):
+        for entry in entries:
+            axes.scatter(getattr(entry, name), entry.score, s=70, color=colors[entry.key], label=entry.key, zorder=3)
         values = [getattr(entry, name) for entry in entries]
         if min(values) > 0 and max(values) > 20 * min(values):
             axes.set_xscale("log")
@@ -42,25 +48,25 @@ def comparison(entries: list[Entry], path: Path) -> None:
         axes.set_xlabel(label)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("test accuracy")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(entries), 6), frameon=False)
-    save(figure, path)
+    better = "higher" if entries[0].higher_is_better else "lower"
+    panels[0].set_ylabel(f"test {entries[0].metric.replace('_', ' ')}\n({better} is better)")
+    panels[2].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
 
 
 def page(entries: list[Entry], picture: Path, config: ReportConfig) -> str:
     """Return the HTML."""
-    rows = "\n".join(_row(entry) for entry in sorted(entries, key=lambda entry: -entry.accuracy))
-    heads = ("experiment", "dataset", "family", "accuracy", "macro F1", "calibration error", "parameters")
-    header = "".join(f"<th>{head}</th>" for head in (*heads, "seconds", "dollars"))
+    rows = "\n".join(_row(entry) for entry in sorted(entries, key=lambda entry: entry.rank))
+    heads = ("experiment", "dataset", "family", "metric", "score", "baseline", "parameters", "seconds", "dollars")
+    header = "".join(f"<th>{head}</th>" for head in heads)
     price = f"${config.dollars_per_hour:.2f} an hour"
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>fifty: all experiments</title><style>{STYLE}</style></head><body>
 <h1>All experiments</h1>
-<p>Scores are on the test part, which no choice has seen. Seconds are those of search and training together;
+<p>Scores are on the test part, which no choice has seen; a baseline is the score of an answer that learned nothing from
+inputs. Seconds are those of search and training together;
 dollars are those seconds at {price} (<code>report.dollars_per_hour</code>).</p>
-{_image(picture, "test accuracy against parameters, seconds and dollars")}
+{_image(picture, "test scores against parameters, seconds and dollars")}
 <table><thead><tr>{header}</tr></thead><tbody>
 {rows}
 </tbody></table>
@@ -74,9 +80,9 @@ def _row(entry: Entry) -> str:
         f'<a href="#{escape(entry.key)}">{escape(entry.key)}</a>',
         escape(entry.dataset),
         escape(entry.family),
-        f"{entry.accuracy:.4f}",
-        f"{entry.macro_f1:.4f}",
-        f"{entry.calibration_error:.4f}",
+        escape(entry.metric.replace("_", " ")),
+        f"{entry.score:.4f}",
+        f"{entry.baseline:.4f}",
         f"{entry.parameters:,}",
         f"{entry.seconds:.1f}",
         f"${entry.dollars:.4f}",
@@ -86,9 +92,11 @@ def _row(entry: Entry) -> str:
 
 def _section(entry: Entry) -> str:
     best = ", ".join(f"{name}={value}" for name, value in entry.hyperparameters.items())
+    scores = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in entry.scores.items())
     pictures = "\n".join(_image(path, path.stem.replace("_", " ")) for path in entry.pictures)
     return (
         f'<h2 id="{escape(entry.key)}">{escape(entry.key)}</h2>\n'
+        f"<p><small>Scores: {escape(scores)}</small></p>\n"
         f"<p><small>Winner's hyperparameters: <code>{escape(best)}</code></small></p>\n"
         f'<div class="pictures">{pictures}</div>\n'
     )
@@ -96,4 +104,5 @@ def _section(entry: Entry) -> str:
 
 def _image(path: Path, text: str) -> str:
     data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="{escape(text)}" src="data:image/png;base64,{data}">'
+    kind = path.suffix.removeprefix(".")
+    return f'<img alt="{escape(text)}" src="data:image/{kind};base64,{data}">'

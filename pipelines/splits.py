@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.datasets.base import PrepareConfig
+from pipelines.datasets.base import SplitConfig
 from pipelines.faults import Fault
 
 Indices = NDArray[np.int64]
@@ -14,7 +14,7 @@ Indices = NDArray[np.int64]
 def split(
     y: Indices,
     official_test: NDArray[np.bool_] | None,
-    config: PrepareConfig,
+    config: SplitConfig,
     classes: Sequence[str] | None = None,
 ) -> dict[str, Indices]:
     """Positions of the examples of each part, ascending int64: every example is in exactly one.
@@ -24,7 +24,7 @@ def split(
 
     Args:
         y: labels, int64 (N,).
-        official_test: bool (N,); with `config.official_test`, these are the test part.
+        official_test: bool (N,); if given, these are the test part.
         config: seed and fractions.
         classes: names of the labels, for messages; a class without an example is then noticed.
 
@@ -34,7 +34,7 @@ def split(
     Raises:
         Fault: a class has too few examples for every part to have one; it is named.
     """
-    official = official_test if config.official_test else None
+    official = official_test
     parts: dict[str, list[Indices]] = {"train": [], "val": [], "test": []}
     for label in np.unique(y) if classes is None else range(len(classes)):
         of_class = y == label
@@ -50,6 +50,15 @@ def split(
     if not parts["train"]:
         raise Fault("there are no examples to split")
     return {name: np.sort(np.concatenate(found)).astype(np.int64) for name, found in parts.items()}
+
+
+def split_rows(count: int, config: SplitConfig) -> dict[str, Indices]:
+    """Positions of the examples of each part, ascending int64, where there are no classes.
+
+    Raises:
+        Fault: there are too few examples for every part to have one.
+    """
+    return split(np.zeros(count, np.int64), None, config, ["all"])
 
 
 def _enough(name: str, free: int, test: int, official: bool) -> None:

@@ -267,7 +267,7 @@ def crown(name: str, prepared: str) -> None:
 def package_model(model: Any, example: Any, folder: Path) -> None:
     """Write `model` as an MLflow model that loads without this project's code: an exported graph, no pickle in it.
 
-    `example` is a float32 array (2, C, H, W) of raw pixel values; the first axis is free in the exported graph.
+    `example` is an array (2, ...) of inputs; the first axis is free in the exported graph.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -278,11 +278,11 @@ def package_model(model: Any, example: Any, folder: Path) -> None:
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     with torch.no_grad():
-        logits = model(torch.from_numpy(example)).numpy()
+        outputs = model(torch.from_numpy(example)).numpy()
     mlflow.pytorch.save_model(
         model,
         folder,
-        signature=infer_signature(example, logits),
+        signature=infer_signature(example, outputs),
         input_example=example,
         serialization_format="pt2",
         # Named here, for mlflow finds them by importing the model in a process of its own.

@@ -88,7 +88,7 @@ def _fit(work: Stage, best: dict[str, Any], state: Path, journal: "Journal", run
     from lit_models import FAMILIES
     from lit_models.data import PreparedData
     from lit_models.fit import EpochResult, fit
-    from lit_models.spec import load_spec
+    from lit_models.forms import load_spec
     from pipelines.faults import Fault
     from pipelines.progress import Progress
     from pipelines.winner import as_trained, take_weights
@@ -149,7 +149,6 @@ def write_model(
     """Write weights, what they belong to, the history, and the exported graph as an MLflow model."""
     import csv
 
-    import numpy as np
     from safetensors.torch import save_file
 
     from pipelines.tracking import package_model
@@ -170,7 +169,15 @@ def write_model(
         names = ["epoch", "train_loss", "val_loss", "val_accuracy", "lr"]
         writer.writerow(names)
         writer.writerows([getattr(result, name) for name in names] for result in outcome.history)
-    package_model(model, np.zeros((2, *model.spec.shape), np.float32), folder / "package")
+    package_model(model, _example(model), folder / "package")
+
+
+def _example(model: "LitModel") -> Any:
+    """Two blank inputs (2, ...) as NumPy has them; pixels as the floats that MLflow's users send."""
+    import torch
+
+    example = model.spec.example(2)
+    return (example.float() if example.dtype == torch.uint8 else example).numpy()
 
 
 def _register(

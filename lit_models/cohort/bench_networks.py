@@ -12,15 +12,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lit_models.base import FamilyConfig, LitModel
 from lit_models.cnn import LitCNN
+from lit_models.image import ImageConfig, ImageModel, ImageSpec
 from lit_models.layers import Dropout, StochasticDepth
 from lit_models.mlp import LitMLP
 from lit_models.resnet import LitResNet
-from lit_models.spec import DataSpec
 
 
-class SequenceConfig(FamilyConfig):
+class SequenceConfig(ImageConfig):
     """Hyperparameters of both networks for sequences; a sequence of T steps of F numbers is an image (1, T, F)."""
 
     width: int = Field(64, ge=1, description="units of the LSTM, channels of the Transformer")
@@ -95,10 +94,10 @@ class Transformer(nn.Module):
         return logits
 
 
-class LitLSTM(LitModel):
+class LitLSTM(ImageModel):
     """One layer of LSTM."""
 
-    Config: ClassVar[type[FamilyConfig]] = SequenceConfig
+    Config: ClassVar[type[ImageConfig]] = SequenceConfig
     config: SequenceConfig
 
     def build(self) -> nn.Module:
@@ -106,10 +105,10 @@ class LitLSTM(LitModel):
         return LSTM(self.spec.shape[2], self.config, self.spec.classes)
 
 
-class LitTransformer(LitModel):
+class LitTransformer(ImageModel):
     """A small encoder."""
 
-    Config: ClassVar[type[FamilyConfig]] = SequenceConfig
+    Config: ClassVar[type[ImageConfig]] = SequenceConfig
     config: SequenceConfig
 
     def build(self) -> nn.Module:
@@ -132,7 +131,7 @@ class TorchLSTM(nn.Module):
         return logits
 
 
-def _plain(model: LitModel) -> nn.Module:
+def _plain(model: ImageModel) -> nn.Module:
     """The family's network with torch's own dropout, and without what is switched off."""
     for module in list(model.network.modules()):
         for name, child in module.named_children():
@@ -143,11 +142,11 @@ def _plain(model: LitModel) -> nn.Module:
     return model.network
 
 
-def _plain_lstm(model: LitModel) -> nn.Module:
+def _plain_lstm(model: ImageModel) -> nn.Module:
     return TorchLSTM(model.spec.shape[2], cast("SequenceConfig", model.config), model.spec.classes)
 
 
-def _plain_transformer(model: LitModel) -> nn.Module:
+def _plain_transformer(model: ImageModel) -> nn.Module:
     """The same network by torch's own encoder layers, which have fused attention."""
     config = cast("SequenceConfig", model.config)
     layers = [
@@ -170,16 +169,16 @@ class Case:
         plain: turns a fresh model into the network that a person would write.
     """
 
-    family: type[LitModel]
+    family: type[ImageModel]
     shape: tuple[int, int, int]
     config: dict[str, Any] = field(default_factory=dict)
-    plain: Callable[[LitModel], nn.Module] = _plain
+    plain: Callable[[ImageModel], nn.Module] = _plain
 
     @property
-    def spec(self) -> DataSpec:
+    def spec(self) -> ImageSpec:
         """Statistics of uint8 noise."""
         channels = self.shape[0]
-        return DataSpec(shape=self.shape, classes=10, mean=(0.5,) * channels, std=(0.29,) * channels, scale=255.0)
+        return ImageSpec(shape=self.shape, classes=10, mean=(0.5,) * channels, std=(0.29,) * channels, scale=255.0)
 
 
 # What a run measures where nobody says; the others are for the rule's constants on a CPU.

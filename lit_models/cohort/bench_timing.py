@@ -8,12 +8,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from lit_models.base import FamilyConfig
 from lit_models.cohort import memory
 from lit_models.cohort.bench_networks import Case
 from lit_models.cohort.compiled import MODE
@@ -23,6 +23,7 @@ from lit_models.cohort.engine import Engine, Setting
 from lit_models.cohort.fused import FusedEngine
 from lit_models.cohort.lanes import Lane
 from lit_models.cohort.lone import LoneEngine
+from lit_models.config import ImageConfig
 from lit_models.optim import build_optimizer
 
 # Trains and validates for one epoch, of the number that it is given.
@@ -38,11 +39,12 @@ def noise(case: Case, samples: int, device: torch.device) -> CohortData:
     return CohortData(x[:samples], y[:samples], x[samples:], y[samples:], case.spec).to(device)
 
 
-def lane_configs(case: Case, lanes: int, precision: str) -> list[FamilyConfig]:
+def lane_configs(case: Case, lanes: int, precision: str) -> list[ImageConfig]:
     """Hyperparameters that differ from lane to lane, as they do in a search."""
     shared = {"schedule": "constant", "precision": precision, **case.config}
+    kind = cast("type[ImageConfig]", case.family.Config)
     return [
-        case.family.Config(
+        kind(
             lr=1e-3 * (1 + share),
             weight_decay=0.01 * share,
             dropout=0.1 + 0.2 * share,

@@ -8,7 +8,6 @@ of one kernel: below a threshold overhead rules and fusing gains, above it fusin
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Literal
 
 import torch
@@ -78,19 +77,19 @@ def step_cost(family: type[LitModel], config: FamilyConfig, spec: DataSpec, samp
         return tensor
 
     with torch.device("meta"):
-        plain = {"mixup": 0.0, "cutmix": 0.0, "init": "default", "precision": "32"}
-        model = family(config.model_copy(update=plain), spec).train()
-        x = torch.empty((config.batch_size, *spec.shape), dtype=torch.uint8)
-        y = torch.zeros(config.batch_size, dtype=torch.int64)
+        model = family(config.model_copy(update={"init": "default", "precision": "32"}), spec).train()
+        x, y = spec.blank(config.batch_size)
+        weights = sum(parameter.nbytes for parameter in model.parameters())
+        if family.ALONE:  # there is nothing to decide
+            return Cost(1, 1, COPIES * weights)
         counter = FlopCounterMode(display=False)
         with counter, torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             loss = model.training_losses(x, y, 0, None).mean()
             kernels = _nodes(loss)
             torch.autograd.backward(loss)
-    weights = sum(parameter.nbytes for parameter in model.parameters())
     # Validation keeps nothing for a backward; a few of the largest activations are there at a time.
     validation = LIVE * max(kept, default=0) * max(1, EVAL_BATCH // config.batch_size)
-    data = samples * (prod(spec.shape) + y.itemsize)
+    data = samples * (x.nbytes + y.nbytes) // config.batch_size
     return Cost(counter.get_total_flops(), kernels, COPIES * weights + 2 * sum(kept), validation + data)
 
 

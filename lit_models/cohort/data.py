@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from lit_models.data import EVAL_BATCH, read_split, training_set
-from lit_models.spec import DataSpec, load_spec
+from lit_models.forms import load_spec
+from lit_models.spec import DataSpec
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,11 @@ class CohortData:
     """Training and validation set of one prepared data set.
 
     Attributes:
-        x: (N, C, H, W) uint8.
-        y: (N,) int64.
-        val_x: (M, C, H, W) uint8.
-        val_y: (M,) int64.
-        spec: shape and statistics.
+        x: inputs (N, ...).
+        y: targets (N, ...).
+        val_x: inputs (M, ...).
+        val_y: targets (M, ...).
+        spec: what a model must know of them.
     """
 
     x: Tensor
@@ -37,8 +38,9 @@ class CohortData:
         Raises:
             FileNotFoundError, ValueError: the folder is not as promised.
         """
-        x, y = training_set(prepared, augmented, fit_on)
-        return cls(x, y, *read_split(prepared / "val.safetensors"), load_spec(prepared))
+        spec = load_spec(prepared)
+        x, y = training_set(prepared, augmented, fit_on, spec)
+        return cls(x, y, *read_split(prepared / "val.safetensors", spec), spec)
 
     def to(self, device: torch.device) -> "CohortData":
         """Move everything to a device."""

@@ -20,8 +20,8 @@ class Figures:
 
     Attributes:
         train_loss: mean over the epoch's samples as trained on (augmented, smoothed).
-        val_loss: mean cross-entropy.
-        val_accuracy: share of hits.
+        val_loss: mean of the plain losses.
+        val_accuracy: share of hits; the family says what a hit is, where targets are no classes.
         lr: learning rate of the epoch's first step.
     """
 
@@ -103,7 +103,7 @@ def substate(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def sampler(setting: Setting, lane: Lane) -> Sampler:
     """Build what orders a lane's batches."""
-    return SAMPLERS[lane.config.sampling](setting.data.y.cpu(), lane.seed)
+    return SAMPLERS[lane.config.sampling](setting.data.spec.labels(setting.data.y.cpu()), lane.seed)
 
 
 def rates(setting: Setting, config: FamilyConfig, epoch: int, steps: int) -> list[float]:

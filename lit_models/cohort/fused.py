@@ -116,14 +116,11 @@ class FusedEngine:
 
     def _mixing(self, index: Tensor, noises: Sequence[EpochNoise]) -> tuple[Tensor, ...]:
         """Draw each lane's mixing, stacked; nothing if no lane mixes."""
-        configs = [lane.config for lane in self._rows]
-        if not any(config.mixup or config.cutmix for config in configs):
+        alphas = [self.setting.family.mixing_alphas(lane.config) for lane in self._rows]
+        if not any(map(any, alphas)):
             return ()
         like = self._optimizer.weights
-        drawn = [
-            draw_mixing(index.shape[1], config.mixup, config.cutmix, noise.rng, like)
-            for config, noise in zip(configs, noises, strict=True)
-        ]
+        drawn = [draw_mixing(index.shape[1], *own, noise.rng, like) for own, noise in zip(alphas, noises, strict=True)]
         return tuple(torch.stack([getattr(m, name) for m in drawn]) for name in ("lam", "partner", "centre", "cut"))
 
     @torch.no_grad()

@@ -89,7 +89,7 @@ class LaneValues:
 
     def __init__(self, models: Sequence[LitModel], probe: LitModel | None = None) -> None:
         everyone = [*models, *([probe] if probe else [])]
-        like = models[0].gain
+        like = models[0].anchor.detach()
         self.config = {
             name: like.new_tensor([getattr(model.config, name) for model in models])
             for name, value in models[0].config

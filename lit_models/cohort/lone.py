@@ -88,6 +88,7 @@ class LoneEngine:
         """Give trial `target` the weights of trial `source`, its moments if they are of use, and this config."""
         to, of = self._configure(target, config), self._trainees[source]
         to.model.load_state_dict(of.model.state_dict())
+        to.model.carry({name: value.clone() for name, value in of.model.carried().items()})
         if not inherits_moments(config, of.lane.config):
             return
         groups = to.optimizer.state_dict()["param_groups"]
@@ -102,7 +103,7 @@ class LoneEngine:
         return new
 
     def state(self) -> dict[str, Tensor]:
-        """Return every lane's weights, moments and sampler."""
+        """Return every lane's weights, moments and sampler, and what its model carries besides."""
         state: dict[str, Tensor] = {}
         for trial, trainee in self._trainees.items():
             state |= {f"{trial}.model.{name}": value for name, value in trainee.model.state_dict().items()}
@@ -113,6 +114,7 @@ class LoneEngine:
                     if isinstance(value, Tensor)
                 }
             state |= {f"{trial}.sampler.{name}": value for name, value in trainee.sampler.state_dict().items()}
+            state |= {f"{trial}.carried.{name}": value for name, value in trainee.model.carried().items()}
         return state
 
     def load(self, state: Mapping[str, Tensor], configs: Mapping[int, FamilyConfig]) -> None:
@@ -128,6 +130,7 @@ class LoneEngine:
             groups = trainee.optimizer.state_dict()["param_groups"]
             trainee.optimizer.load_state_dict({"state": moments, "param_groups": groups})
             trainee.sampler.load_state_dict(substate(state, f"{trial}.sampler."))
+            trainee.model.carry(substate(state, f"{trial}.carried."))
 
     def export_lane(self, trial: int) -> dict[str, Tensor]:
         """Return an ordinary state_dict of the trial's model."""

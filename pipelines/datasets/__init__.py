@@ -8,7 +8,7 @@ from pipelines.datasets.digits import DIGITS
 from pipelines.datasets.image_folder import IMAGE_FOLDER
 from pipelines.datasets.mnist import MNIST
 
-DATASETS: dict[str, Dataset[Any]] = {
+DATASETS: dict[str, Dataset[Any, Any]] = {
     "digits": DIGITS,
     "mnist": MNIST,
     "cifar10": CIFAR10,

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipelines.datasets.base import Checksum, Dataset, Examples, PrepareConfig, always
+from pipelines.datasets.base import Checksum
 from pipelines.datasets.download import download
+from pipelines.datasets.images import Examples, ImagePrepareConfig, always, image_dataset
 from pipelines.datasets.pixels import finish
 from pipelines.datasets.raw import verified, write_manifest
 from pipelines.faults import Fault
@@ -59,7 +60,7 @@ def fetch(config: Cifar10Fetch, folder: Path, base: Path) -> None:
     write_manifest(folder)
 
 
-def read(raw: Path, config: PrepareConfig) -> Examples:
+def read(raw: Path, config: ImagePrepareConfig) -> Examples:
     """50,000 + 10,000 colour images of 32x32 pixels, scale 255, with an official test set.
 
     Raises:
@@ -135,4 +136,4 @@ def parse_batch(content: bytes, source: str, classes: int) -> tuple[NDArray[np.u
     return records[:, 1:].reshape(-1, *SHAPE), labels
 
 
-CIFAR10 = Dataset("cifar10", Cifar10Fetch, fetch, read, always(3, 32))
+CIFAR10 = image_dataset("cifar10", Cifar10Fetch, fetch, read, always(3, 32))

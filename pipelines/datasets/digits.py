@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.datasets.base import Dataset, Examples, PrepareConfig, always
+from pipelines.datasets.images import Examples, ImagePrepareConfig, always, image_dataset
 from pipelines.datasets.pixels import finish
 from pipelines.datasets.raw import verified, write_manifest
 from pipelines.faults import Fault
@@ -42,7 +42,7 @@ def fetch(config: DigitsFetch, folder: Path, base: Path) -> None:
     write_manifest(folder)
 
 
-def read(raw: Path, config: PrepareConfig) -> Examples:
+def read(raw: Path, config: ImagePrepareConfig) -> Examples:
     """1797 gray images of 8x8 pixels, scale 16.
 
     Raises:
@@ -88,4 +88,4 @@ def _record(path: Path, number: int, line: str) -> list[int]:
     return values
 
 
-DIGITS = Dataset("digits", DigitsFetch, fetch, read, always(1, 8))
+DIGITS = image_dataset("digits", DigitsFetch, fetch, read, always(1, 8))

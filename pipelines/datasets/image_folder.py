@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipelines.datasets.base import Dataset, Examples, PrepareConfig, first_of_each
 from pipelines.datasets.decode import decode_all
+from pipelines.datasets.images import Examples, ImagePrepareConfig, first_of_each, image_dataset
 from pipelines.datasets.raw import CHUNK, verified, write_manifest
 from pipelines.datasets.sources import Broken, Gone, local_or_url, public, telling
 from pipelines.faults import Fault
@@ -111,7 +111,7 @@ def _copy(system: Any, path: str, target: Path, name: str) -> None:
                     chunk = source.read(CHUNK)
 
 
-def read(raw: Path, config: PrepareConfig) -> Examples:
+def read(raw: Path, config: ImagePrepareConfig) -> Examples:
     """Decode every image, in sorted order, to `config.size` and `config.channels` (by default rgb).
 
     Raises:
@@ -132,11 +132,11 @@ def read(raw: Path, config: PrepareConfig) -> Examples:
     return Examples(x=x, y=y[index], classes=classes, scale=255, index=index, names=kept)
 
 
-def shape(config: PrepareConfig) -> tuple[int, int, int] | None:
+def shape(config: ImagePrepareConfig) -> tuple[int, int, int] | None:
     """Known where `size` is set; without it only the files say."""
     if config.size is None:
         return None
     return 1 if config.channels == "gray" else 3, config.size, config.size
 
 
-IMAGE_FOLDER = Dataset("image_folder", ImageFolderFetch, fetch, read, shape)
+IMAGE_FOLDER = image_dataset("image_folder", ImageFolderFetch, fetch, read, shape)

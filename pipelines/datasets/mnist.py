@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipelines.datasets.base import Checksum, Dataset, Examples, PrepareConfig, always, same_length
+from pipelines.datasets.base import Checksum
 from pipelines.datasets.download import download
+from pipelines.datasets.images import Examples, ImagePrepareConfig, always, image_dataset, same_length
 from pipelines.datasets.pixels import finish
 from pipelines.datasets.raw import CHUNK, verified, write_manifest
 from pipelines.faults import Fault
@@ -86,7 +87,7 @@ def fetch(config: MnistFetch, folder: Path, base: Path) -> None:
     write_manifest(folder)
 
 
-def read(raw: Path, config: PrepareConfig) -> Examples:
+def read(raw: Path, config: ImagePrepareConfig) -> Examples:
     """60,000 + 10,000 gray images of 28x28 pixels, scale 255, with an official test set.
 
     Raises:
@@ -161,4 +162,4 @@ def _fill(file: Readable, content: bytearray, size: int) -> bool:
     return len(content) == size
 
 
-MNIST = Dataset("mnist", MnistFetch, fetch, read, always(1, 28))
+MNIST = image_dataset("mnist", MnistFetch, fetch, read, always(1, 28))

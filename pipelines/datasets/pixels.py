@@ -1,17 +1,17 @@
-"""Sizes and colours: what PrepareConfig asks for, done to images that are already arrays."""
+"""Sizes and colours: what ImagePrepareConfig asks for, done to images that are already arrays."""
 
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.datasets.base import Examples, PrepareConfig, first_of_each
+from pipelines.datasets.images import Examples, ImagePrepareConfig, first_of_each
 
 LUMA = (19595, 38470, 7471)
 """ITU-R BT.601 weights of red, green and blue in 1/65536, as Pillow has them."""
 
 
-def finish(examples: Examples, config: PrepareConfig) -> Examples:
+def finish(examples: Examples, config: ImagePrepareConfig) -> Examples:
     """Apply `limit`, `size` and `channels`, each if it is set."""
     if config.limit is not None:
         examples = examples.take(first_of_each(examples.y, config.limit, examples.official_test))

@@ -34,6 +34,7 @@ def write_digits(folder: Path) -> None:
     card = {
         "shape": [1, 8, 8],
         "classes": [str(digit) for digit in range(10)],
+        "form": "image",
         "scale": 16.0,
         "mean": [float(train.mean() / 16)],
         "std": [float(train.std() / 16)],

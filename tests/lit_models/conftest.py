@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from lit_models import DataSpec
+from lit_models import ImageSpec
 
 Write = Callable[..., Path]
 
@@ -33,6 +33,7 @@ def write_prepared(tmp_path: Path) -> Write:
             save_file({"x": x.contiguous(), "y": y.contiguous()}, folder / f"{split}.safetensors")
         pixels = splits["train"][0].double() / scale
         card = {
+            "form": "image",
             "shape": list(splits["train"][0].shape[1:]),
             "classes": [str(number) for number in range(classes)],
             "scale": scale,
@@ -68,5 +69,5 @@ def few_digits(write_prepared: Write) -> Path:
 
 
 @pytest.fixture
-def spec() -> DataSpec:
-    return DataSpec(shape=(1, 8, 8), classes=10, mean=(0.3,), std=(0.4,), scale=16.0)
+def spec() -> ImageSpec:
+    return ImageSpec(shape=(1, 8, 8), classes=10, mean=(0.3,), std=(0.4,), scale=16.0)

@@ -11,12 +11,12 @@ import torch
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from lit_models import FAMILIES
 from lit_models.cohort.fused import FusedEngine
 from lit_models.cohort.lanes import Lane
 from lit_models.cohort.vector_optim import UPDATES
 from tests.lit_models.architectures import architectures
 from tests.lit_models.cohorts import lanes, setting
+from tests.lit_models.samples import FUSED, family_of, form_of, spec_of
 
 FLOAT = torch.float32
 # Weight decay of such strength multiplies weights by -99 a step: soon they are no numbers any more.
@@ -26,7 +26,7 @@ WILD = {"optimizer": "sgd", "lr": 10.0, "weight_decay": 10.0}
 @st.composite
 def companies(draw: st.DrawFn, family: str) -> list[Lane]:
     """Lanes of one random architecture with optimizers and tricks of their own."""
-    shared = draw(architectures(family, wide=True))
+    shared = draw(architectures(family_of(family), wide=True))
     each = st.fixed_dictionaries(
         {
             "optimizer": st.sampled_from(list(UPDATES)),
@@ -40,7 +40,7 @@ def companies(draw: st.DrawFn, family: str) -> list[Lane]:
     return lanes(family, [{**shared, **own, "lr": 0.001 * (n + 1)} for n, own in enumerate(drawn)])
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", FUSED)
 # Without shrinking, which would take minutes for each failure.
 @settings(max_examples=8, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate), print_blob=True)
 @given(data=st.data())
@@ -48,7 +48,7 @@ def test_company_changes_no_bit(family: str, data: st.DataObject) -> None:
     """Other rows, by trial numbers that go round; a neighbour that diverges; neighbours that are let go."""
     cohort = data.draw(companies(family))
     count = len(cohort)
-    if cohort[0].config.problem((1, 8, 8)) is not None:
+    if cohort[0].config.problem(spec_of(form_of(family))):
         return
     turn = data.draw(st.integers(0, count - 1), "turn")
     kept = data.draw(st.sets(st.integers(0, count - 1), min_size=1), "kept")
@@ -72,7 +72,7 @@ def test_company_changes_no_bit(family: str, data: st.DataObject) -> None:
 
 
 def test_the_wild_lane_is_wild() -> None:
-    for family in sorted(FAMILIES):
+    for family in FUSED:
         engine = FusedEngine(lanes(family, [{}, WILD]), setting(family, FLOAT))
         losses = [engine.run_epoch(epoch)[1].train_loss for epoch in range(2)]
         assert not losses[-1] <= 1e6

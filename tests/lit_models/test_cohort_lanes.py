@@ -18,6 +18,7 @@ from lit_models.cohort.vector_optim import UPDATES
 from lit_models.fit import fit
 from lit_models.mlp import LitMLP
 from tests.lit_models.cohorts import SPEC, difference, lanes, same, setting
+from tests.lit_models.samples import FUSED
 
 ENGINES = (FusedEngine, LoneEngine)
 FLOAT = torch.float32
@@ -34,7 +35,7 @@ def run(engine: Engine, epochs: range) -> Engine:
     return engine
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", FUSED)
 @pytest.mark.parametrize("kept", [(1, 4, 6), (3,)])
 def test_survivors_keep_every_bit(family: str, kept: tuple[int, ...]) -> None:
     """Float32, one thread; the last one rides with a spare."""
@@ -51,7 +52,7 @@ def test_survivors_keep_every_bit(family: str, kept: tuple[int, ...]) -> None:
     assert all(same(few, all_of_them, trial) for trial in kept)
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", FUSED)
 def test_a_lane_that_diverges_touches_no_other(family: str) -> None:
     wild = [*MIXED[:3], {**MIXED[3], "lr": 10.0, "optimizer": "momentum"}, *MIXED[4:]]
     calm, disturbed = (FusedEngine(lanes(family, c), setting(family, FLOAT)) for c in (MIXED, wild))
@@ -163,7 +164,8 @@ def test_the_lone_engine_is_fit(tmp_path: Any) -> None:
     room = setting("cnn", FLOAT, epochs=3)
     save_file({"x": room.data.x, "y": room.data.y}, tmp_path / "train.safetensors")
     save_file({"x": room.data.val_x, "y": room.data.val_y}, tmp_path / "val.safetensors")
-    card = {"shape": SPEC.shape, "classes": list("abcd"), "mean": SPEC.mean, "std": SPEC.std, "scale": SPEC.scale}
+    card = {"form": "image", "shape": SPEC.shape, "classes": list("abcd"), "mean": SPEC.mean, "std": SPEC.std}
+    card["scale"] = SPEC.scale
     (tmp_path / "card.json").write_text(json.dumps(card))
     engine = run(LoneEngine(cohort, room), range(3))
     config, seed = cohort[0].config, cohort[0].seed
@@ -192,13 +194,13 @@ from pathlib import Path
 def peak():  # not getrusage, which remembers the process that started this one
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 torch.set_num_threads(1)
-from lit_models import FAMILIES, DataSpec
+from lit_models import FAMILIES, ImageSpec
 from lit_models.cohort.cost import step_cost
 from lit_models.cohort.data import CohortData
 from lit_models.cohort.engine import Setting
 from lit_models.cohort.fused import FusedEngine
 from lit_models.cohort.lanes import Lane
-spec = DataSpec(shape=(3, 32, 32), classes=10, mean=(0.3,) * 3, std=(0.4,) * 3, scale=255.0)
+spec = ImageSpec(shape=(3, 32, 32), classes=10, mean=(0.3,) * 3, std=(0.4,) * 3, scale=255.0)
 x, y = torch.zeros(1024, 3, 32, 32, dtype=torch.uint8), torch.arange(1024) % 10
 kind = FAMILIES["cnn"]
 lanes = [Lane(n, kind.Config(lr=0.001 * (n + 1)), n) for n in range(8)]

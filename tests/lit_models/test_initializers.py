@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lit_models import DataSpec
+from lit_models import ImageSpec
 from lit_models.cnn import CNNConfig, LitCNN
 from lit_models.config import FamilyConfig
 from lit_models.init import INITIALIZERS, initialize
@@ -41,7 +41,7 @@ def test_names_are_those_of_the_config() -> None:
     assert set(names) == {"default", *INITIALIZERS}
 
 
-def test_kaiming_keeps_the_signal_alive_where_small_normal_lets_it_fade(spec: DataSpec) -> None:
+def test_kaiming_keeps_the_signal_alive_where_small_normal_lets_it_fade(spec: ImageSpec) -> None:
     x = torch.randn(64, 1, 8, 8)
     sizes = {}
     for init in ("kaiming_normal", "small_normal"):
@@ -52,7 +52,7 @@ def test_kaiming_keeps_the_signal_alive_where_small_normal_lets_it_fade(spec: Da
     assert sizes["small_normal"] < 1e-4
 
 
-def test_scales_of_batch_norm_stay_one(spec: DataSpec) -> None:
+def test_scales_of_batch_norm_stay_one(spec: ImageSpec) -> None:
     for module in LitResNet(ResNetConfig(init="xavier_normal"), spec).modules():
         if isinstance(module, nn.BatchNorm2d):
             assert torch.equal(module.weight, torch.ones_like(module.weight))
@@ -60,7 +60,7 @@ def test_scales_of_batch_norm_stay_one(spec: DataSpec) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_zeros_never_break_symmetry(spec: DataSpec, optimizer: str) -> None:
+def test_zeros_never_break_symmetry(spec: ImageSpec, optimizer: str) -> None:
     spread = {}
     for init in ("zeros", "kaiming_normal"):
         settings = {"init": init, "hidden": 16, "activation": "tanh", "optimizer": optimizer, "lr": 0.05}
@@ -80,7 +80,7 @@ def test_zeros_never_break_symmetry(spec: DataSpec, optimizer: str) -> None:
     assert spread["kaiming_normal"] > 0.01
 
 
-def test_default_leaves_torchs_own(spec: DataSpec) -> None:
+def test_default_leaves_torchs_own(spec: ImageSpec) -> None:
     config = CNNConfig(init="default")
     model = LitCNN(config, spec)
     convolution = next(module for module in model.modules() if isinstance(module, nn.Conv2d))

@@ -8,7 +8,7 @@ from lit_models.augment import AugmentPolicy, augment_batch, cutmix, draw_mixing
 from lit_models.config import FamilyConfig
 from lit_models.mlp import LitMLP, MLPConfig
 from lit_models.noise import Noise
-from lit_models.spec import DataSpec
+from lit_models.spec import ImageSpec
 
 STILL = AugmentPolicy(shift=0, rotate=0, scale=0, shear=0)
 ALL = AugmentPolicy(flip=True, erase=0.5, jitter=0.3)
@@ -182,7 +182,7 @@ def test_mix_batch_takes_both_when_both_are_on() -> None:
     assert 8 < sum(blended) < 32
 
 
-def test_mixing_off_is_the_identity(spec: DataSpec) -> None:
+def test_mixing_off_is_the_identity(spec: ImageSpec) -> None:
     """No mixing at all; and where a neighbour mixes, a mixing that changes nothing."""
     rng = np.random.default_rng(0)
     assert LitMLP(MLPConfig(), spec).mixing(4, rng) is None

@@ -8,13 +8,13 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.func import vmap
 
-from lit_models import FAMILIES
 from lit_models.cohort.cost import obstacle
 from lit_models.cohort.fused import FusedEngine
 from lit_models.cohort.lone import LoneEngine
 from lit_models.cohort.stacked_layers import StackedLayers
 from lit_models.precision import half_precision
 from tests.lit_models.cohorts import lanes, setting
+from tests.lit_models.samples import FUSED
 
 FLOAT = torch.float32
 ROUNDING = 2.0**-8  # of one bfloat16
@@ -50,7 +50,7 @@ def test_layers_are_halved_and_norms_are_not(name: str, stacked: bool) -> None:
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", FUSED)
 def test_the_first_steps_are_the_same_fused_and_alone(family: str, batch_norm: bool) -> None:
     """Three steps; losses within four roundings of bfloat16."""
     tricks = {"batch_size": 16, "batch_norm": batch_norm, "augment_strength": 0.5}
@@ -65,7 +65,7 @@ def test_the_first_steps_are_the_same_fused_and_alone(family: str, batch_norm: b
         assert fused[trial].val_loss == pytest.approx(figures.val_loss, rel=4 * ROUNDING)
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", FUSED)
 def test_it_trains(family: str) -> None:
     cohort = lanes(family, [{"precision": "bf16", "lr": lr} for lr in (0.005, 0.01)])
     for engine in (FusedEngine(cohort, setting(family, FLOAT)), LoneEngine(cohort, setting(family, FLOAT))):

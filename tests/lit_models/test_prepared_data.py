@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 
 from lit_models.config import FamilyConfig
 from lit_models.data import PreparedData, read_split
+from lit_models.forms import load_spec
 from lit_models.mlp import LitMLP, MLPConfig
-from lit_models.spec import DataSpec, load_spec
+from lit_models.spec import ImageSpec
 
 
 def numbered(count: int, start: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -144,4 +145,4 @@ def test_card_without_a_key_is_refused(folder: Path) -> None:
 def test_impossible_specs_are_refused(wrong: dict[str, Any], message: str) -> None:
     right: dict[str, Any] = {"shape": (1, 8, 8), "classes": 10, "mean": (0.1,), "std": (0.2,), "scale": 255.0}
     with pytest.raises(ValueError, match=message):
-        DataSpec(**{**right, **wrong})
+        ImageSpec(**{**right, **wrong})

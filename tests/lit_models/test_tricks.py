@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from lit_models import DataSpec
+from lit_models import ImageSpec
 from lit_models.cnn import CNNConfig, LitCNN
 from lit_models.layers import Dropout, StochasticDepth
 from lit_models.mlp import LitMLP, MLPConfig
@@ -26,7 +26,7 @@ def source(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("source")
-def test_dropout_drops_in_training_and_keeps_the_expectation(spec: DataSpec) -> None:
+def test_dropout_drops_in_training_and_keeps_the_expectation(spec: ImageSpec) -> None:
     model = LitMLP(MLPConfig(dropout=0.4), spec)
     layer = next(module for module in model.modules() if isinstance(module, Dropout))
     x = torch.ones(200_000)
@@ -37,7 +37,7 @@ def test_dropout_drops_in_training_and_keeps_the_expectation(spec: DataSpec) -> 
 
 
 @pytest.mark.parametrize("config", [MLPConfig(dropout=0.5), CNNConfig(dropout=0.5)], ids=["mlp", "cnn"])
-def test_dropout_reaches_the_logits(spec: DataSpec, config: MLPConfig | CNNConfig) -> None:
+def test_dropout_reaches_the_logits(spec: ImageSpec, config: MLPConfig | CNNConfig) -> None:
     model = LitMLP(config, spec) if isinstance(config, MLPConfig) else LitCNN(config, spec)
     x = torch.rand(4, 1, 8, 8) * 16
     assert not torch.equal(model(x), model(x))
@@ -45,7 +45,7 @@ def test_dropout_reaches_the_logits(spec: DataSpec, config: MLPConfig | CNNConfi
     assert torch.equal(model(x), model(x))
 
 
-def test_label_smoothing_is_its_formula(spec: DataSpec) -> None:
+def test_label_smoothing_is_its_formula(spec: ImageSpec) -> None:
     share = 0.2
     logits, y = torch.randn(6, 10), torch.arange(6)
     targets = (1 - share) * F.one_hot(y, 10) + share / 10
@@ -67,7 +67,7 @@ def test_stochastic_depth_keeps_the_expectation_sample_by_sample() -> None:
     assert torch.equal(layer.eval()(x), x)
 
 
-def test_stochastic_depth_grows_linearly(spec: DataSpec) -> None:
+def test_stochastic_depth_grows_linearly(spec: ImageSpec) -> None:
     model = LitResNet(ResNetConfig(stages=2, blocks=2, stochastic_depth=0.4), spec)
     drops = [module.p for module in model.modules() if isinstance(module, StochasticDepth)]
     assert drops == pytest.approx([0.1, 0.2, 0.3, 0.4])
@@ -93,7 +93,7 @@ def test_without_skip_there_is_no_identity_path(outputs: int) -> None:
     assert not with_skip(x)[:, 4:].any()
 
 
-def test_skip_keeps_the_gradient_of_a_deep_network_alive(spec: DataSpec) -> None:
+def test_skip_keeps_the_gradient_of_a_deep_network_alive(spec: ImageSpec) -> None:
     """The point of He et al.: at depth, the plain network's first layer hardly hears of the loss."""
     sizes = {}
     for skip in (True, False):
@@ -109,12 +109,12 @@ def test_skip_keeps_the_gradient_of_a_deep_network_alive(spec: DataSpec) -> None
     assert sizes[True] > 100 * sizes[False]
 
 
-def first_convolution(spec: DataSpec) -> nn.Conv2d:
+def first_convolution(spec: ImageSpec) -> nn.Conv2d:
     model = LitCNN(CNNConfig(), spec)
     return next(module for module in model.modules() if isinstance(module, nn.Conv2d))
 
 
-def test_moving_the_image_moves_the_maps(spec: DataSpec) -> None:
+def test_moving_the_image_moves_the_maps(spec: ImageSpec) -> None:
     convolution = first_convolution(spec)
     x = torch.zeros(1, 1, 16, 16)
     x[:, :, 5:9, 5:9] = torch.rand(4, 4)
@@ -136,7 +136,7 @@ def toeplitz(kernel: Tensor, size: int, padding: int) -> Tensor:
     return matrix
 
 
-def test_convolution_is_a_matrix_product(spec: DataSpec) -> None:
+def test_convolution_is_a_matrix_product(spec: ImageSpec) -> None:
     convolution = first_convolution(spec).double()
     x = torch.rand(3, 1, 8, 8, dtype=torch.float64)
     maps = convolution(x)
@@ -151,7 +151,7 @@ def test_convolution_is_a_matrix_product(spec: DataSpec) -> None:
 
 
 def test_lenet_has_the_papers_widths() -> None:
-    spec = DataSpec(shape=(1, 32, 32), classes=10, mean=(0.1,), std=(0.3,), scale=255.0)
+    spec = ImageSpec(shape=(1, 32, 32), classes=10, mean=(0.1,), std=(0.3,), scale=255.0)
     model = LitCNN(CNNConfig(), spec)
     widths = [p.shape[0] for name, p in model.named_parameters() if name.endswith("weight")]
     assert widths == [6, 16, 120, 84, 10]

@@ -101,6 +101,11 @@ def source(kind: str, folder: Path) -> dict[str, Any]:
     raise AssertionError(f"add a small {kind} here: every dataset is tested")
 
 
+def small(kind: str) -> dict[str, Any]:
+    """The PrepareConfig that suits the small dataset of that kind."""
+    return {"size": 12} if kind == "image_folder" else {}
+
+
 def fetched(kind: str, folder: Path) -> Path:
     """The raw folder of a small dataset of that kind."""
     (folder / "source").mkdir()

@@ -1,21 +1,43 @@
 """What holds for every dataset in the table. A new one needs a small source in samples.py, and is tested."""
 
+import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.torch import load_file
 
+from lit_models.forms import load_spec
+from pipelines.augmentations import AUGMENTATIONS
 from pipelines.datasets import DATASETS
-from pipelines.datasets.base import PrepareConfig
+from pipelines.datasets.images import Examples, ImagePrepareConfig
+from pipelines.evaluations import EVALUATIONS
 from pipelines.faults import Fault
 from pipelines.splits import split
-from tests.pipelines.samples import fetched, source
+from tests.pipelines.samples import fetched, small, source
 
 KINDS = sorted(DATASETS)
-SIZED = PrepareConfig(size=12)
+IMAGES = [kind for kind in KINDS if DATASETS[kind].form == "image"]
+SIZED = ImagePrepareConfig(size=12)
+
+
+def read(kind: str, raw: Path, config: ImagePrepareConfig) -> Examples:
+    """Read images by the function that each of these datasets has in its module."""
+    examples: Examples = import_module(f"pipelines.datasets.{kind}").read(raw, config)
+    return examples
+
+
+def prepared(kind: str, raw: Path, folder: Path) -> Path:
+    """Prepare a small dataset."""
+    folder.mkdir()
+    dataset = DATASETS[kind]
+    assert dataset.prepare(raw, dataset.PrepareConfig(**small(kind)), folder)
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +45,9 @@ def _own_state(folder: Path) -> None:
     """Partial downloads go below the working folder."""
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IMAGES)
 def test_examples_are_as_promised(kind: str, tmp_path: Path) -> None:
-    examples = DATASETS[kind].read(fetched(kind, tmp_path), SIZED)
+    examples = read(kind, fetched(kind, tmp_path), SIZED)
     count = len(examples.y)
     assert examples.x.dtype == np.uint8
     assert examples.x.shape[2:] == (12, 12)
@@ -43,13 +65,59 @@ def test_examples_are_as_promised(kind: str, tmp_path: Path) -> None:
     assert set(split(examples.y, examples.official_test, SIZED, examples.classes)) == {"train", "val", "test"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IMAGES)
 def test_reading_twice_gives_the_same(kind: str, tmp_path: Path) -> None:
     raw = fetched(kind, tmp_path)
-    first, second = DATASETS[kind].read(raw, SIZED), DATASETS[kind].read(raw, SIZED)
+    first, second = read(kind, raw, SIZED), read(kind, raw, SIZED)
     assert np.array_equal(first.x, second.x)
     assert first.y.tolist() == second.y.tolist()
     assert first.names == second.names
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_prepared_is_of_the_promised_form(kind: str, tmp_path: Path) -> None:
+    folder = prepared(kind, fetched(kind, tmp_path), tmp_path / "prepared")
+    spec = load_spec(folder)
+    assert spec.form == DATASETS[kind].form
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    for part in ("train", "val", "test"):
+        tensors = load_file(folder / f"{part}.safetensors")
+        assert len(tensors["x"]) == len(tensors["y"]) == len(tensors["index"]) > 0
+        assert spec.fault(tensors["x"], tensors["y"]) == ""
+        assert part in card["counts"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_preparing_twice_gives_the_same_bytes(kind: str, tmp_path: Path) -> None:
+    raw = fetched(kind, tmp_path)
+    one, two = (prepared(kind, raw, tmp_path / name) for name in ("one", "two"))
+    names = sorted(path.name for path in one.iterdir())
+    assert names == sorted(path.name for path in two.iterdir())
+    assert all((one / name).read_bytes() == (two / name).read_bytes() for name in names)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_known_beforehand_is_of_the_promised_form(kind: str, tmp_path: Path) -> None:
+    dataset = DATASETS[kind]
+    fetch = dataset.FetchConfig.model_validate(source(kind, tmp_path))
+    spec = dataset.sketch(fetch, dataset.PrepareConfig(**small(kind)))
+    assert spec is None or spec.form == dataset.form
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_training_set_can_be_augmented(kind: str, tmp_path: Path) -> None:
+    folder = prepared(kind, fetched(kind, tmp_path), tmp_path / "prepared")
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    augmentation = AUGMENTATIONS[DATASETS[kind].augmentation]
+    copies = {"copies": 2} if "copies" in augmentation.Config.model_fields else {}
+    train = load_arrays(folder / "train.safetensors")
+    out = tmp_path / "augmented"
+    out.mkdir()
+    made = augmentation.write(train, augmentation.Config(**copies), out, card)
+    copied = load_file(out / "train.safetensors")
+    assert made == len(copied["x"]) == (2 * len(train["y"]) if copies else 0)
+    assert load_spec(folder).fault(copied["x"], copied["y"]) == ""
+    assert (out / "preview.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -61,11 +129,11 @@ def test_fetching_twice_gives_the_same_bytes(kind: str, tmp_path: Path) -> None:
     assert manifests[0] == manifests[1]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IMAGES)
 def test_a_limit_keeps_the_first_of_each_class(kind: str, tmp_path: Path) -> None:
     raw = fetched(kind, tmp_path)
-    everything = DATASETS[kind].read(raw, SIZED)
-    few = DATASETS[kind].read(raw, PrepareConfig(size=12, limit=3))
+    everything = read(kind, raw, SIZED)
+    few = read(kind, raw, ImagePrepareConfig(size=12, limit=3))
     groups = everything.y * 2 + (0 if everything.official_test is None else everything.official_test)
     kept = [i for i, group in enumerate(groups) if (groups[:i] == group).sum() < 3]
     assert few.index.tolist() == kept
@@ -74,11 +142,11 @@ def test_a_limit_keeps_the_first_of_each_class(kind: str, tmp_path: Path) -> Non
     assert few.names == (None if everything.names is None else [everything.names[i] for i in kept])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IMAGES)
 @pytest.mark.parametrize(("channels", "count"), [("gray", 1), ("rgb", 3)])
 def test_channels_are_converted(kind: str, channels: str, count: int, tmp_path: Path) -> None:
-    config = PrepareConfig.model_validate({"size": 12, "channels": channels})
-    assert DATASETS[kind].read(fetched(kind, tmp_path), config).x.shape[1] == count
+    config = ImagePrepareConfig.model_validate({"size": 12, "channels": channels})
+    assert read(kind, fetched(kind, tmp_path), config).x.shape[1] == count
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -97,7 +165,7 @@ def test_a_raw_file_that_changed_is_named(kind: str, harm: str, tmp_path: Path) 
         victim = raw / "manifest.json"
         victim.unlink()
     with pytest.raises(Fault, match=victim.name):
-        DATASETS[kind].read(raw, SIZED)
+        prepared(kind, raw, tmp_path / "prepared")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -109,12 +177,27 @@ def test_unknown_keys_are_refused(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_key_is_described(kind: str) -> None:
-    for config in (DATASETS[kind].FetchConfig, PrepareConfig):
+    dataset = DATASETS[kind]
+    augmentation, evaluation = AUGMENTATIONS[dataset.augmentation], EVALUATIONS[dataset.form]
+    for config in (dataset.FetchConfig, dataset.PrepareConfig, augmentation.Config, evaluation.Config):
         assert all(field.description for field in config.model_fields.values())
 
 
 def test_the_table_names_its_entries() -> None:
     assert all(name == dataset.name for name, dataset in DATASETS.items())
+    assert set(EVALUATIONS) == {dataset.form for dataset in DATASETS.values()}
+    assert {dataset.augmentation for dataset in DATASETS.values()} | {"none"} == set(AUGMENTATIONS)
+
+
+def test_an_official_test_set_may_be_ignored(tmp_path: Path) -> None:
+    raw, parts = fetched("mnist", tmp_path), []
+    for official in (True, False):
+        folder = tmp_path / str(official)
+        folder.mkdir()
+        DATASETS["mnist"].prepare(raw, ImagePrepareConfig(official_test=official), folder)
+        parts.append(load_arrays(folder / "test.safetensors")["index"].tolist())
+    assert parts[0] == list(range(60, 80))
+    assert parts[1] != parts[0]
 
 
 @pytest.mark.parametrize(
@@ -124,11 +207,11 @@ def test_the_table_names_its_entries() -> None:
 )  # fmt: skip
 def test_prepare_is_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        PrepareConfig.model_validate(wrong)
+        ImagePrepareConfig.model_validate(wrong)
 
 
 def test_configs_are_imported_without_what_is_heavy() -> None:
-    code = "import sys, pipelines.datasets, pipelines.policy; print(*sys.modules)"
+    code = "import sys, pipelines.datasets, pipelines.augmentations, pipelines.evaluations; print(*sys.modules)"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                             cwd=Path(__file__).parents[2]).stdout  # fmt: skip
     heavy = {

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.datasets import cifar10, digits, mnist
-from pipelines.datasets.base import PrepareConfig
+from pipelines.datasets.images import ImagePrepareConfig
 from pipelines.datasets.raw import write_manifest
 from pipelines.faults import Fault
 from tests.pipelines.samples import CLASSES, cifar_members, fetched, idx, mnist_parts, pixels, tar_gz, zipped
@@ -76,7 +76,7 @@ def test_idx_faults_are_located(tmp_path: Path, content: bytes, message: str) ->
 
 
 def test_mnist_comes_in_order_with_its_test_set(tmp_path: Path) -> None:
-    examples = mnist.read(fetched("mnist", tmp_path), PrepareConfig())
+    examples = mnist.read(fetched("mnist", tmp_path), ImagePrepareConfig())
     parts = mnist_parts()
     assert np.array_equal(examples.x[:60, 0], parts["train_images"])
     assert np.array_equal(examples.x[60:, 0], parts["test_images"])
@@ -89,11 +89,11 @@ def test_mnist_images_and_labels_must_pair_up(tmp_path: Path) -> None:
     (raw / "test_labels.idx").write_bytes(idx(mnist_parts()["test_labels"][:-1]))
     write_manifest(raw)
     with pytest.raises(Fault, match=r"\(test\) has 20 images but 19 labels"):
-        mnist.read(raw, PrepareConfig())
+        mnist.read(raw, ImagePrepareConfig())
 
 
 def test_cifar_comes_in_order_with_its_names(tmp_path: Path) -> None:
-    examples = cifar10.read(fetched("cifar10", tmp_path), PrepareConfig())
+    examples = cifar10.read(fetched("cifar10", tmp_path), ImagePrepareConfig())
     record = np.frombuffer(cifar_members()["data_batch_2.bin"], np.uint8)[3 * RECORD : 4 * RECORD]
     assert examples.y[13] == record[0]
     assert np.array_equal(examples.x[13], record[1:].reshape(3, 32, 32))
@@ -121,7 +121,7 @@ def test_cifar_faults_are_located(tmp_path: Path, name: str, harm: object, messa
     (tmp_path / cifar10.ARCHIVE).write_bytes(tar_gz(members | {name: harm(members[name])}))
     write_manifest(tmp_path)
     with pytest.raises(Fault, match=message):
-        cifar10.read(tmp_path, PrepareConfig())
+        cifar10.read(tmp_path, ImagePrepareConfig())
 
 
 @PER_EXAMPLE
@@ -148,7 +148,7 @@ def test_digits_are_the_real_ones(tmp_path: Path) -> None:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    examples = digits.read(fetched("digits", tmp_path), PrepareConfig())
+    examples = digits.read(fetched("digits", tmp_path), ImagePrepareConfig())
     assert np.array_equal(examples.x[:, 0], bunch.images)
     assert examples.y.tolist() == bunch.target.tolist()
 

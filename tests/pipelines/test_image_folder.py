@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from pipelines.datasets import image_folder
-from pipelines.datasets.base import PrepareConfig
 from pipelines.datasets.decode import decode
 from pipelines.datasets.image_folder import ImageFolderFetch
+from pipelines.datasets.images import ImagePrepareConfig
 from pipelines.datasets.raw import write_manifest
 from pipelines.faults import Fault
 from tests.pipelines.samples import fetched, pixels
@@ -41,7 +41,7 @@ def test_home_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_examples_come_sorted_with_their_names(tmp_path: Path) -> None:
-    examples = image_folder.read(fetched("image_folder", tmp_path), PrepareConfig(size=8))
+    examples = image_folder.read(fetched("image_folder", tmp_path), ImagePrepareConfig(size=8))
     assert examples.classes == ("cat", "dog", "fish")
     assert examples.names is not None
     assert examples.names == sorted(examples.names)
@@ -89,14 +89,14 @@ def test_one_class_is_not_enough(tmp_path: Path) -> None:
 
 def test_mixed_sizes_ask_for_a_size(tmp_path: Path) -> None:
     with pytest.raises(Fault, match="set `size`"):
-        image_folder.read(fetched("image_folder", tmp_path), PrepareConfig())
+        image_folder.read(fetched("image_folder", tmp_path), ImagePrepareConfig())
 
 
 def test_one_size_needs_no_size(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "x" / name).mkdir(parents=True)
         Image.fromarray(pixels(5, 7, 3)).save(tmp_path / "x" / name / "1.png")
-    examples = image_folder.read(fetch("x", tmp_path), PrepareConfig())
+    examples = image_folder.read(fetch("x", tmp_path), ImagePrepareConfig())
     assert np.array_equal(examples.x[0], pixels(5, 7, 3).transpose(2, 0, 1))
 
 
@@ -106,7 +106,7 @@ def test_a_truncated_image_is_named_with_its_offset(tmp_path: Path) -> None:
     victim.write_bytes(victim.read_bytes()[:-200])
     write_manifest(raw)
     with pytest.raises(Fault, match=rf"dog/1\.jpg is cut off at byte offset {victim.stat().st_size}"):
-        image_folder.read(raw, PrepareConfig(size=8))
+        image_folder.read(raw, ImagePrepareConfig(size=8))
 
 
 @pytest.mark.parametrize("keep", [8, 20, 60])

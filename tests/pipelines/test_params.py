@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from lit_models import ImageSpec
 from pipelines.datasets import DATASETS
-from pipelines.datasets.base import PrepareConfig
+from pipelines.datasets.images import ImagePrepareConfig
 from pipelines.params import Params, ParamsFaults, load
 from tests.conftest import RunModule
 
@@ -409,8 +410,8 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     assert faults(text) == [
         "datasets.digits.augment.rotate: should be less than or equal to 180, but it is 999",
         f"{ONE}.search.trails: unknown key; nearest valid key: trials",
-        "report.x: unknown key; valid keys: dollars_per_hour",
         "experiments.two.search.space.wdth: family 'resnet' has no such hyperparameter; nearest valid key: width",
+        "report.x: unknown key; valid keys: dollars_per_hour",
     ]
 
 
@@ -432,12 +433,13 @@ def test_a_fault_in_a_dataset_is_not_told_of_the_experiments_on_it_too() -> None
     ],
 )
 def test_datasets_know_their_shape_beforehand(kind: str, prepare: dict[str, Any], shape: Any) -> None:
-    assert DATASETS[kind].shape(PrepareConfig(**prepare)) == shape
+    spec = DATASETS[kind].sketch(None, ImagePrepareConfig(**prepare))
+    assert (spec.shape if isinstance(spec, ImageSpec) else spec) == shape
 
 
 def test_resizing_makes_room_for_depth() -> None:
     deep = changed("    model: {}", "    model: {stages: 5}")
-    assert load(write(deep.replace("seed: 0", "size: 16"))).datasets["digits"].prepare.size == 16
+    assert load(write(deep.replace("seed: 0", "size: 16"))).prepare_config("digits").size == 16
 
 
 def test_the_projects_own_file_is_valid(root: Path) -> None:

@@ -16,8 +16,8 @@ from torch import nn
 from lit_models import FAMILIES
 from lit_models.cohort.cost import step_cost
 from lit_models.config import FamilyConfig
+from lit_models.forms import load_spec
 from lit_models.mlp import LitMLP, MLPConfig, build_mlp
-from lit_models.spec import load_spec
 from pipelines import machine
 from pipelines.faults import Fault
 from pipelines.machine import MachineConfig, whole_memory
@@ -28,7 +28,7 @@ from pipelines.searchers import SearchConfig
 from pipelines.space import Domain, random_trials
 
 SPACE = {"lr": Domain(loguniform=(1e-3, 1e-2)), "dropout": Domain(uniform=(0.0, 0.3))}
-CARD = '{"shape": [1, 8, 8], "classes": ["a", "b", "c"], "mean": [0.3], "std": [0.4], "scale": 255.0}'
+CARD = '{"form": "image", "shape": [1, 8, 8], "classes": ["a", "b", "c"], "mean": [0.3], "std": [0.4], "scale": 255.0}'
 GIGABYTE = 10**9
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from pipelines import prepared
-from pipelines.datasets.base import Examples, PrepareConfig
-from pipelines.prepared import mean_and_std, write_prepared
+from pipelines.datasets import image_writer
+from pipelines.datasets.base import SplitConfig
+from pipelines.datasets.image_writer import mean_and_std, write_images
+from pipelines.datasets.images import Examples
 from pipelines.splits import Indices, split
 from tests.pipelines.samples import pixels
 
@@ -23,12 +24,12 @@ def examples() -> Examples:
 
 @pytest.fixture
 def parts(examples: Examples) -> dict[str, Indices]:
-    return split(examples.y, None, PrepareConfig(seed=3))
+    return split(examples.y, None, SplitConfig(seed=3))
 
 
 def written(examples: Examples, parts: dict[str, Indices], folder: Path) -> Path:
     folder.mkdir()
-    write_prepared(examples, parts, folder, seed=3)
+    write_images(examples, parts, folder, seed=3)
     return folder
 
 
@@ -68,7 +69,7 @@ def test_the_same_input_gives_the_same_bytes(
     first = written(examples, parts, tmp_path / "first")
     on_disk = np.memmap(tmp_path / "x", np.uint8, "w+", shape=examples.x.shape)
     on_disk[:] = examples.x
-    monkeypatch.setattr(prepared, "CHUNK", 100)
+    monkeypatch.setattr(image_writer, "CHUNK", 100)
     mapped = Examples(on_disk, examples.y, examples.classes, 255, examples.index)
     second = written(mapped, parts, tmp_path / "second")
     for path in first.iterdir():

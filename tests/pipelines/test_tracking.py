@@ -1034,9 +1034,9 @@ def test_packaged_models_load_without_this_project_for_any_batch_size_and_hold_n
     import numpy as np
     import torch
 
-    from lit_models import FAMILIES, DataSpec
+    from lit_models import FAMILIES, ImageSpec
 
-    spec = DataSpec(shape=(1, 8, 8), classes=10, mean=(0.3,), std=(0.4,), scale=16.0)
+    spec = ImageSpec(shape=(1, 8, 8), classes=10, mean=(0.3,), std=(0.4,), scale=16.0)
     models = {name: kind(kind.Config(dropout=0.2), spec, seed=1).eval() for name, kind in FAMILIES.items()}
     for name, model in models.items():
         tracking.package_model(model, np.zeros((2, 1, 8, 8), np.float32), folder / name)

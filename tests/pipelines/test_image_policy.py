@@ -7,34 +7,36 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pipelines import policy
+from pipelines.augmentations import image_policy as policy
+from pipelines.augmentations.image_policy import ImageAugmentConfig, augment_images, image_seed
 from pipelines.pictures import augmentation_sheet
-from pipelines.policy import AugmentConfig, augment_images, image_seed
 from tests.pipelines.samples import pixels
 
-FULL = AugmentConfig(copies=2, crop=1, flip=0.5, rotate=20, translate=0.1, scale=0.2, shear=5, erase=0.3, jitter=0.3)
+FULL = ImageAugmentConfig(
+    copies=2, crop=1, flip=0.5, rotate=20, translate=0.1, scale=0.2, shear=5, erase=0.3, jitter=0.3
+)
 EACH = {"crop": 2, "flip": 0.5, "rotate": 20.0, "translate": 0.2, "scale": 0.3, "shear": 20.0, "erase": 0.5,
         "jitter": 0.5}  # fmt: skip
 
 
 def test_off_is_off() -> None:
     x = pixels(5, 1, 8, 8)
-    assert augment_images(x, AugmentConfig()).shape == (0, 1, 8, 8)
-    assert np.array_equal(augment_images(x, AugmentConfig(copies=2)), np.concatenate([x, x]))
+    assert augment_images(x, ImageAugmentConfig()).shape == (0, 1, 8, 8)
+    assert np.array_equal(augment_images(x, ImageAugmentConfig(copies=2)), np.concatenate([x, x]))
 
 
 @pytest.mark.parametrize("shape", [(6, 1, 8, 8), (6, 3, 9, 12)])
 @pytest.mark.parametrize("knob", EACH)
 def test_every_knob_changes_pixels_and_keeps_shapes(knob: str, shape: tuple[int, ...]) -> None:
     x = pixels(*shape)
-    out = augment_images(x, AugmentConfig.model_validate({"copies": 1, knob: EACH[knob]}))
+    out = augment_images(x, ImageAugmentConfig.model_validate({"copies": 1, knob: EACH[knob]}))
     assert out.shape == shape
     assert out.dtype == np.uint8
     assert not np.array_equal(out, x)
 
 
 def test_every_knob_is_tested() -> None:
-    assert set(EACH) == set(AugmentConfig.model_fields) - {"seed", "copies"}
+    assert set(EACH) == set(ImageAugmentConfig.model_fields) - {"seed", "copies"}
 
 
 def test_each_image_depends_on_its_place_alone() -> None:
@@ -70,7 +72,7 @@ def test_the_callers_random_numbers_and_threads_are_left_alone() -> None:
 
 def test_nothing_gets_brighter_than_white() -> None:
     x = pixels(40, 1, 8, 8) % 17
-    assert augment_images(x, AugmentConfig(copies=1, jitter=0.9), white=16).max() == 16
+    assert augment_images(x, ImageAugmentConfig(copies=1, jitter=0.9), white=16).max() == 16
 
 
 @pytest.mark.slow
@@ -86,11 +88,11 @@ def test_any_number_of_processes_gives_the_same_bytes(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("wrong", [{"copies": 65}, {"flip": 1.5}, {"rotate": -1}, {"flips": 0.5}, {"copies": True}])
 def test_the_policy_is_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        AugmentConfig.model_validate(wrong)
+        ImageAugmentConfig.model_validate(wrong)
 
 
 def test_every_key_is_described() -> None:
-    assert all(field.description for field in AugmentConfig.model_fields.values())
+    assert all(field.description for field in ImageAugmentConfig.model_fields.values())
 
 
 @pytest.mark.parametrize("channels", [1, 3])

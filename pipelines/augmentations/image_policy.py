@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipelines.section import Section
+from pipelines.augmentations.base import CopiesConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,11 +21,9 @@ SHARE_IMAGES, SHARE_BYTES = 2_000, 1 << 25
 """What a process augments at most before it asks for more."""
 
 
-class AugmentConfig(Section):
-    """The section `datasets.<key>.augment`: augmented copies of the training set, made once and versioned."""
+class ImageAugmentConfig(CopiesConfig):
+    """The section `datasets.<key>.augment` of images."""
 
-    seed: int = Field(default=0, ge=0, lt=2**32, description="seed of all augmentation")
-    copies: int = Field(default=0, ge=0, le=64, description="augmented copies of the training set, beside itself")
     crop: int = Field(default=0, ge=0, le=64, description="black border, in pixels, to crop at random from")
     flip: float = Field(default=0, ge=0, le=1, description="probability of a mirror image, left to right")
     rotate: float = Field(default=0, ge=0, le=180, description="largest rotation either way, in degrees")
@@ -39,7 +37,7 @@ class AugmentConfig(Section):
 
 
 def augment_images(
-    x: NDArray[np.uint8], config: AugmentConfig, workers: int = 1, *, white: float = 255
+    x: NDArray[np.uint8], config: ImageAugmentConfig, workers: int = 1, *, white: float = 255
 ) -> NDArray[np.uint8]:
     """Augmented copies of images, the same bytes on any number of processes.
 
@@ -82,7 +80,9 @@ def _shares(x: NDArray[np.uint8], copies: int) -> Iterator[tuple[int, int, int]]
             yield copy, start, min(start + step, len(x))
 
 
-def _augment(x: NDArray[np.uint8], config: AugmentConfig, copy: int, first: int, white: float) -> NDArray[np.uint8]:
+def _augment(
+    x: NDArray[np.uint8], config: ImageAugmentConfig, copy: int, first: int, white: float
+) -> NDArray[np.uint8]:
     """One copy of a share of the images, whose first is number `first` of all."""
     import torch
 
@@ -100,7 +100,7 @@ def _augment(x: NDArray[np.uint8], config: AugmentConfig, copy: int, first: int,
     return np.minimum(out, np.uint8(white))
 
 
-def _transform(config: AugmentConfig, height: int, width: int) -> "Callable[[Tensor], Tensor]":
+def _transform(config: ImageAugmentConfig, height: int, width: int) -> "Callable[[Tensor], Tensor]":
     """The policy as one torchvision transform of (C, H, W) uint8 tensors; what is off is left out."""
     from torchvision.transforms import v2
 

@@ -1,0 +1,169 @@
+"""One step ahead: forecasts of a person's own series, and of brain waves that matplotlib carries, no network needed."""
+
+import shutil
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from pipelines.datasets import own, series, tables
+from pipelines.datasets.base import Dataset, SplitConfig, unknown
+from pipelines.datasets.raw import verified, write_manifest
+from pipelines.datasets.times import evenly_spaced
+from pipelines.faults import Fault
+from pipelines.section import Section
+
+FILE = "series.csv"
+EEG_FILE, CHANNELS, RATE = "eeg.dat", ("PG3", "PG5", "PG7", "PG9"), 80
+"""The file, its electrodes, and rows a second."""
+
+
+class ForecastFetch(Section):
+    """A CSV file of your own: a row for each time, with a column that tells the time."""
+
+    path: str = Field(
+        min_length=1,
+        description="local (`~` is filled in, a relative path counts from params.yaml), http(s)://, s3:// or gs://",
+    )
+
+
+class EegFetch(Section):
+    """Ten seconds of an electroencephalogram, which matplotlib carries."""
+
+
+class WindowConfig(SplitConfig):
+    """How any series is cut: windows of past rows, and the row after each to be forecast."""
+
+    seed: int = Field(default=0, ge=0, lt=2**32, description="has no say: the last rows test, those before validate")
+    length: int = Field(default=16, ge=1, le=10_000, description="past rows that a forecast is made from")
+    tolerance: float = Field(
+        default=0.5, gt=0, le=100, description="largest error of a hit, in standard deviations of what is forecast"
+    )
+
+
+class ForecastPrepare(WindowConfig):
+    """The section `datasets.<key>.prepare` of a series of one's own."""
+
+    time: str = Field(default="time", min_length=1, description="column of times: numbers, or dates as in ISO 8601")
+    target: str = Field(default="value", min_length=1, description="column to forecast")
+    features: list[str] = Field(
+        default=[], description="columns to forecast from, beside the target's past; all but the time if empty"
+    )
+    gaps: bool = Field(default=False, description="take rows as evenly spaced though their times are not")
+
+
+def fetch(config: ForecastFetch, folder: Path, base: Path) -> None:
+    """Copy the file byte for byte into `folder`.
+
+    Raises:
+        Fault: it does not exist, cannot be reached or read, or is a folder.
+    """
+    own.copy(config.path, base, folder / FILE)
+    if not (folder / FILE).is_file():
+        raise Fault(f"{config.path} is a folder, not a CSV file")
+    write_manifest(folder)
+
+
+def prepare(raw: Path, config: ForecastPrepare, folder: Path) -> str:
+    """Write windows (N, length, features) of all columns but the time, the target's first, and what followed (N, 1).
+
+    Raises:
+        Fault: a column is missing, a cell is no number, times are out of order or leave gaps (file and line are
+            named), or a part is too short for a single window.
+    """
+    verified(raw)
+    path = raw / FILE
+    header, rows = tables.read(path, columns=(config.time, config.target, *config.features))
+    if config.time in (config.target, *config.features):
+        raise Fault(f"{path}: the column {config.time!r} tells the time, so it is neither target nor feature")
+    times = evenly_spaced(path, [(row.line, row.cells[header.index(config.time)]) for row in rows], config.gaps)
+    others = config.features or [name for name in header if name != config.time]
+    names = list(dict.fromkeys([config.target, *others]))
+    columns = [(name, header.index(name)) for name in names]
+    values = [[tables.number(path, row.line, name, row.cells[at]) for name, at in columns] for row in rows]
+    time = {"name": config.time, **times}
+    return write_windows(np.array(values, np.float32), names, 1, time, config, folder)
+
+
+def fetch_eeg(config: EegFetch, folder: Path, base: Path) -> None:
+    """Copy matplotlib's file byte for byte into `folder`.
+
+    Raises:
+        Fault: matplotlib is not installed or no longer carries the file.
+    """
+    del config, base
+    spec = find_spec("matplotlib")  # finds the package without importing it, which takes a second
+    if spec is None or not spec.submodule_search_locations:
+        raise Fault("matplotlib is not installed, and the EEG comes with it: uv sync")
+    source = Path(spec.submodule_search_locations[0]) / "mpl-data" / "sample_data" / EEG_FILE
+    if not source.is_file():
+        raise Fault(f"this matplotlib carries no {EEG_FILE} (looked for {source})")
+    shutil.copyfile(source, folder / EEG_FILE)
+    write_manifest(folder)
+
+
+def prepare_eeg(raw: Path, config: WindowConfig, folder: Path) -> str:
+    """Write windows (N, length, 4) of all electrodes, and what followed at each (N, 4).
+
+    The file is of float64, little-endian, 4 a row: what the electrodes measured, scaled to unit variance.
+
+    Raises:
+        Fault: the file changed or was cut off, holds what is no number, or a part is too short for a window.
+    """
+    verified(raw)
+    path = raw / EEG_FILE
+    content = path.read_bytes()
+    row = 8 * len(CHANNELS)
+    if not content or len(content) % row:
+        raise Fault(f"{path} is cut off at byte offset {len(content)}: a row has {row} bytes")
+    values = np.frombuffer(content, "<f8").reshape(-1, len(CHANNELS))
+    if not np.isfinite(values).all():
+        raise Fault(f"{path} holds no number at byte offset {8 * int(np.argmin(np.isfinite(values)))}")
+    time = {"name": "time (s)", "start": 0.0, "step": 1 / RATE}
+    return write_windows(values.astype(np.float32), CHANNELS, len(CHANNELS), time, config, folder)
+
+
+def write_windows(
+    values: series.Floats, names: Sequence[str], targets: int, time: dict[str, Any], config: WindowConfig, folder: Path
+) -> str:
+    """Write the windows of rows (T, features), of which the first `targets` columns are to be forecast."""
+    from pipelines.prepared import write_parts
+
+    x, y, rows = series.windows(values, range(targets), config.length)
+    parts = series.split_by_time(rows, config.length, config)
+    deviation = float(y[parts["train"]].astype(np.float64).std(0).mean())
+    card = series.card(
+        *(x, y, parts["train"]),
+        features=names,
+        targets=names[:targets],
+        tolerance=config.tolerance * deviation,
+        baseline={"name": "last value", "columns": list(range(targets))},
+    )
+    said = write_parts(folder, x, y, parts, {**card, "time": time}, config.seed, index=rows)
+    return f"{said}; {targets} of {len(names)} columns forecast from {config.length} rows, parts in order of time"
+
+
+FORECAST = Dataset(
+    name="forecast",
+    form=series.FORM,
+    augmentation="series",
+    FetchConfig=ForecastFetch,
+    PrepareConfig=ForecastPrepare,
+    fetch=fetch,
+    prepare=prepare,
+    sketch=unknown,
+)
+
+EEG = Dataset(
+    name="eeg",
+    form=series.FORM,
+    augmentation="series",
+    FetchConfig=EegFetch,
+    PrepareConfig=WindowConfig,
+    fetch=fetch_eeg,
+    prepare=prepare_eeg,
+    sketch=lambda fetch, prepare: series.sketch(prepare.length, len(CHANNELS), len(CHANNELS)),
+)
