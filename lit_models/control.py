@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lit_models.base import LitModel
 from lit_models.config import FamilyConfig, InitName
 from lit_models.control_spec import ControlSpec
-from lit_models.environments import Actions, Observations, Stage, play
+from lit_models.environments import Actions, Environments, Observations, play
 from lit_models.layers import ACTIVATIONS, Dropout
 from lit_models.noise import Noise, drawing
 from lit_models.precision import half_precision
@@ -24,13 +24,12 @@ __all__ = ["ControlConfig", "ControlModel", "ControlSpec", "perceptron"]
 class ControlConfig(FamilyConfig):
     """Hyperparameters that all families of control have."""
 
-    batch_size: int = Field(256, ge=1, le=65536, description="samples per step")
     init: InitName = Field("default", description="how weights begin; `default` is orthogonal")
     hidden: int = Field(64, ge=1, le=65536, description="units of each hidden layer")
     depth: int = Field(2, ge=1, le=100, description="hidden layers")
     activation: Literal["relu", "gelu", "tanh"] = Field("tanh", description="nonlinearity")
     discount: float = Field(0.99, ge=0, le=1, description="worth of a reward one step later")
-    environments: int = Field(32, ge=1, le=4096, description="environments that are acted in side by side")
+    environments: int = Field(8, ge=1, le=4096, description="environments that are acted in side by side")
 
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> Self:
@@ -80,7 +79,7 @@ class ControlModel(LitModel):
         self.register_buffer("std", torch.tensor(spec.std), persistent=False)
         self.mean: Tensor
         self.std: Tensor
-        self._stage: Stage | None = None
+        self._environments: Environments | None = None
 
     def normalize(self, observations: Tensor) -> Tensor:
         """Bring observations (B, observation) to the network's type, mean 0 and deviation 1."""
@@ -101,9 +100,11 @@ class ControlModel(LitModel):
         """Let the network act: without gradients and dropout."""
         was = self.training
         self.eval()
-        with torch.no_grad():
-            yield
-        self.train(was)
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.train(was)
 
     @contextmanager
     def learning(self, key: int | Tensor) -> Iterator[None]:
@@ -112,11 +113,11 @@ class ControlModel(LitModel):
         with drawing(Noise(key)), half:
             yield
 
-    def stage(self) -> Stage:
+    def environments(self) -> Environments:
         """Return the environments of this epoch; the first to ask has them made."""
-        if self._stage is None:
-            self._stage = Stage(self.spec, self.config.environments, int(self.noise.rng.integers(2**31)))
-        return self._stage
+        if self._environments is None:
+            self._environments = Environments(self.spec, self.config.environments, int(self.noise.rng.integers(2**31)))
+        return self._environments
 
     def seed_epoch(self, seed: int, epoch: int) -> None:
         """Seed all that is random in an epoch, and leave the environments of the last."""
@@ -129,9 +130,9 @@ class ControlModel(LitModel):
         self._leave()
 
     def _leave(self) -> None:
-        if self._stage is not None:
-            self._stage.close()
-            self._stage = None
+        if self._environments is not None:
+            self._environments.close()
+            self._environments = None
 
     def validation_sums(self, x: Tensor, y: Tensor) -> Tensor:
         """Play the episodes with the seeds x (B,) greedily.

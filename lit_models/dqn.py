@@ -1,7 +1,7 @@
 """Deep Q-network (Mnih et al. 2015) with double Q-learning (van Hasselt et al. 2016)."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,9 @@ TARGET, REPLAY = "target.", "replay."
 class DQNConfig(ControlConfig):
     """Hyperparameters of the deep Q-network."""
 
-    environments: int = Field(8, ge=1, le=4096, description="environments that are acted in before each step")
+    gradient_clip: float = Field(10.0, ge=0, le=1e6, description="largest norm of the gradient; 0 is off")
+    hidden: int = Field(128, ge=1, le=65536, description="units of each hidden layer")
+    activation: Literal["relu", "gelu", "tanh"] = Field("relu", description="nonlinearity")
     replay: int = Field(50_000, ge=1, le=10_000_000, description="transitions that are remembered")
     learning_starts: int = Field(1000, ge=1, description="transitions before the first step, by random actions")
     explore_steps: int = Field(20_000, ge=1, description="transitions over which exploration falls to its end")
@@ -95,10 +97,8 @@ class LitDQN(ControlModel):
         if not state:
             return
         self._replay = Replay(self.config.replay, self.spec.observation)
-        self._replay.load({name.removeprefix(REPLAY): value for name, value in state.items() if REPLAY in name})
-        self._target = {
-            name.removeprefix(TARGET): value.to(self.anchor.device) for name, value in state.items() if TARGET in name
-        }
+        self._replay.load(_part(state, REPLAY))
+        self._target = {name: value.clone() for name, value in _part(state, TARGET).items()}
         self._steps = int(state["steps"])
 
     def release(self) -> None:
@@ -117,14 +117,14 @@ class LitDQN(ControlModel):
 
     def act(self, replay: Replay) -> None:
         """Take a step in each environment, epsilon-greedily, and remember it."""
-        stage, rng = self.stage(), self.noise.rng
-        count = len(stage.observations)
+        environments, rng = self.environments(), self.noise.rng
+        count = len(environments.observations)
         actions = rng.integers(self.spec.actions, size=count)
         explored = rng.random(count) < self.exploration(replay.added)
         if not explored.all():
             with self.acting():
-                actions = np.where(explored, actions, self.best(stage.observations))
-        step = stage.step(actions)
+                actions = np.where(explored, actions, self.best(environments.observations))
+        step = environments.step(actions)
         rewards = step.rewards * np.float32(self.spec.reward_scale)
         replay.add(Transitions(step.before, actions, rewards, step.after, step.terminated).take(step.real))
 
@@ -140,17 +140,27 @@ class LitDQN(ControlModel):
         return self.normalize(before), actions, rewards.to(self.anchor.dtype), self.normalize(after), terminated
 
     def training_losses(self, x: Tensor, y: Tensor, key: int | Tensor, mixing: Mixing | None) -> Tensor:
-        """Return the Huber losses (B,) of as many transitions as there are positions x (B,)."""
+        """Return the squared errors (B,) of as many transitions as there are positions x (B,).
+
+        The paper of 2015 cuts errors off at 1. Where rare ends of episodes alone tell good from bad, nobody would hear
+        of them then, and values can grow without end.
+        """
         del y, mixing
         if self._steps % self.config.target_every == 0:
             self._target = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self._steps += 1
         before, actions, rewards, after, terminated = self.draw(len(x))
         with self.acting():
-            judged = torch.func.functional_call(self.network, self._target, (after,))
+            target = {name: value.to(after.device) for name, value in self._target.items()}
+            judged = torch.func.functional_call(self.network, target, (after,))
             chosen = self.network(after) if self.config.double else judged
             wanted = targets(rewards, terminated, chosen, judged, self.config.discount, self.config.double)
         with self.learning(key):
             values = self.network(before)
         taken = values.to(self.anchor.dtype).gather(1, actions[:, None])[:, 0]
-        return F.smooth_l1_loss(taken, wanted, reduction="none")
+        return F.mse_loss(taken, wanted, reduction="none")
+
+
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries that begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -12,12 +12,12 @@ from lit_models.sequence_spec import PADDING, SeriesSpec, TokenSpec
 
 
 class TokenDropout(nn.Module):
-    """Make tokens unknown in training: their vectors become zero (word dropout, Gal & Ghahramani 2016).
+    """Make steps unknown in training: their vectors become zero (word dropout, Gal & Ghahramani 2016).
 
     They stay in their places, and nothing is scaled up: a token is no number of which a part could stand for the whole.
 
     Args:
-        p: probability of each token; in a cohort it may be a tensor, a lane's scalar.
+        p: probability of each step; in a cohort it may be a tensor, a lane's scalar.
     """
 
     def __init__(self, p: float) -> None:
@@ -28,8 +28,11 @@ class TokenDropout(nn.Module):
         """Map vectors (B, T, width) to the same shape."""
         if not self.training:
             return x
-        kept = drop(x.new_ones(*x.shape[:2], 1), self.p, (*x.shape[:2], 1))
-        return torch.where(kept != 0, x, torch.zeros_like(x))
+        shape = (*x.shape[:2], 1)
+        kept = drop(x.new_ones(shape), self.p, shape) != 0
+        if not isinstance(self.p, Tensor) and self.p == 0:
+            return x
+        return torch.where(kept, x, torch.zeros_like(x))
 
 
 class Embedding(nn.Module):
@@ -78,7 +81,7 @@ class Entry(nn.Module):
     Args:
         spec: of tokens or of a series.
         width: numbers of a vector; 0 takes one-hot tokens, or the series as it is.
-        token_dropout: probability that a token is made unknown.
+        token_dropout: probability that a step is made unknown.
 
     Attributes:
         width: numbers of a vector.
@@ -90,11 +93,10 @@ class Entry(nn.Module):
         if isinstance(spec, TokenSpec):
             self.vectors: nn.Module = Embedding(spec.vocabulary, width) if width else OneHot(spec.vocabulary)
             self.width = width or spec.vocabulary - 1
-            self.drop: nn.Module = TokenDropout(token_dropout)
         else:
             self.vectors = nn.Linear(spec.features, width) if width else nn.Identity()
             self.width = width or spec.features
-            self.drop = nn.Identity()
+        self.drop = TokenDropout(token_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ids (B, T), or numbers (B, T, F), to vectors (B, T, width)."""

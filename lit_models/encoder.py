@@ -17,7 +17,8 @@ class EncoderConfig(SequenceConfig):
     """Hyperparameters of the encoder."""
 
     init: InitName = Field("default", description="how weights begin; `default` is torch's own")
-    width: int = Field(64, ge=1, le=65536, description="numbers of each step; a multiple of the heads")
+    # A single number is normalised to nothing.
+    width: int = Field(64, ge=2, le=65536, description="numbers of each step; a multiple of the heads")
     heads: int = Field(4, ge=1, le=1024, description="attention heads of each block, which share the width")
     blocks: int = Field(2, ge=1, le=1000, description="blocks, one on another")
     expansion: int = Field(4, ge=1, le=64, description="units of a block's hidden layer, times the width")

@@ -1,5 +1,6 @@
 """Gymnasium's environments as a spec describes them: one, many side by side, whole episodes."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -31,7 +32,9 @@ def make(spec: ControlSpec, render: bool = False) -> "gym.Env[Any, Any]":
 def make_many(spec: ControlSpec, count: int) -> gym.vector.VectorEnv[Any, Any, Any]:
     """Make environments that step together: by the environment's own vectorised form where it has one."""
     if gym.spec(spec.environment).vector_entry_point is not None and not spec.flatten:
-        return gym.make_vec(spec.environment, count, max_episode_steps=spec.time_limit, **dict(spec.options))
+        many = gym.make_vec(spec.environment, count, max_episode_steps=spec.time_limit, **dict(spec.options))
+        if many.metadata.get("autoreset_mode") is gym.vector.AutoresetMode.NEXT_STEP:  # as `Environments` counts on
+            return many
     return gym.vector.SyncVectorEnv([lambda: make(spec)] * count)
 
 
@@ -55,7 +58,7 @@ class Step(NamedTuple):
     real: NDArray[np.bool_]
 
 
-class Stage:
+class Environments:
     """Environments side by side; each begins a new episode in the step after its last one ended.
 
     They are made anew, and not reset: an environment may keep something over a reset (gymnasium 1.4's vectorised
@@ -68,14 +71,14 @@ class Stage:
     """
 
     def __init__(self, spec: ControlSpec, count: int, seed: int) -> None:
-        self._environments = make_many(spec, count)
-        first, _ = self._environments.reset(seed=seed)
+        self._many = make_many(spec, count)
+        first, _ = self._many.reset(seed=seed)
         self.observations = np.array(first, np.float32)
         self._ended = np.zeros(count, np.bool_)
 
     def step(self, actions: Actions) -> Step:
         """Take an action in each: (E,) int64, or (E, actions) float within the bounds."""
-        after, rewards, terminated, truncated, _ = self._environments.step(actions)
+        after, rewards, terminated, truncated, _ = self._many.step(actions)
         before, self.observations = self.observations, np.array(after, np.float32)
         ended = np.logical_or(terminated, truncated)
         real, self._ended = ~self._ended, ended
@@ -83,7 +86,7 @@ class Stage:
 
     def close(self) -> None:
         """Let go of the environments."""
-        self._environments.close()
+        self._many.close()
 
 
 class Episodes(NamedTuple):
@@ -125,15 +128,17 @@ def random_actions(spec: ControlSpec, count: int, rng: np.random.Generator) -> A
 
 
 def film(spec: ControlSpec, seed: int, act: Act, every: int) -> list[NDArray[np.uint8]]:
-    """Play an episode, and return its first frame (height, width, 3), that after `every` steps, and so on, and its last.
+    """Play an episode, and return a frame (height, width, 3) of its begin, of every so many steps, and of its end.
 
-    Nothing is returned of an environment that draws none.
+    An environment that cannot be drawn has none.
 
     Raises:
         gymnasium.error.Error: a package that it is drawn with is not installed.
     """
     if "rgb_array" not in make(spec).metadata.get("render_modes", ()):
         return []
+    # SDL, which draws most of them, shall not look for a screen.
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     environment = make(spec, render=True)
     observation, _ = environment.reset(seed=seed)
     frames, steps, over = [_frame(environment)], 0, False

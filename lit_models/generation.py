@@ -115,7 +115,8 @@ class Cache:
         self.network = network
         self.steps = [_Step(block) for block in network.blocks]
         weight, heads = network.embedding.weight, self.steps[0].heads
-        self.memory = weight.new_zeros(len(self.steps), 2, rows, heads, network.length, weight.shape[1] // heads)
+        shape = (2, rows, heads, network.length, weight.shape[1] // heads)
+        self.memory = [weight.new_zeros(shape) for _ in self.steps]
         self.used = 0
 
     def read(self, tokens: Tensor) -> Tensor:
@@ -136,7 +137,6 @@ class Cache:
         return self.network.logits(x[:, -1])
 
 
-@torch.inference_mode()
 def generate(network: GPT, prompt: Tensor, count: int, sampling: Sampling, cached: bool = True) -> Tensor:
     """Write on from a prompt.
 
@@ -161,12 +161,13 @@ def generate(network: GPT, prompt: Tensor, count: int, sampling: Sampling, cache
         raise ValueError("the prompt is empty: give at least one token")
     written = torch.cat([prompt.long(), prompt.new_zeros((rows, count), dtype=torch.int64)], dim=1)
     rng = np.random.default_rng(sampling.seed)
-    read = _cached(network, rows) if cached else _uncached(network)
     start = max(0, given - network.length)
-    for end in range(given, given + count):
-        if end - start > network.length:
-            start = end - max(1, network.length // 2)
-        written[:, end] = sampling.draw(read(written, start, end), rng)
+    with torch.inference_mode():
+        read = _cached(network, rows) if cached else _uncached(network)
+        for end in range(given, given + count):
+            if end - start > network.length:
+                start = end - max(1, network.length // 2)
+            written[:, end] = sampling.draw(read(written, start, end), rng)
     return written
 
 

@@ -6,7 +6,7 @@ Layers: GCN (Kipf & Welling 2017), GraphSAGE (Hamilton et al. 2017), GAT (Velič
 import warnings
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -202,8 +202,7 @@ class LitGNN(LitModel):
 
     def read(self, x: Tensor) -> Tensor:
         """Map rows (B, V + 2 E) to what each graph is classified by (B, width)."""
-        spec, network = self.spec, self.network
-        assert isinstance(spec, GraphsSpec)  # noqa: S101  # for the type checker
+        spec, network = cast("GraphsSpec", self.spec), self.network
         kinds, sources, targets = spec.parts(x.long())
         every = torch.arange(1, spec.features + 1, device=x.device)
         states = (kinds.reshape(-1, 1) == every).to(self.anchor.dtype)

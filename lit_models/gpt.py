@@ -11,13 +11,15 @@ from lit_models.attention import Block, Positions, PositionsName, causal_mask
 from lit_models.base import FamilyConfig, LitModel
 from lit_models.config import InitName
 from lit_models.layers import Dropout
+from lit_models.sequence_spec import TextSpec
 
 
 class GPTConfig(FamilyConfig):
     """Hyperparameters of the GPT."""
 
     init: InitName = Field("small_normal", description="how weights begin; `default` is torch's own")
-    width: int = Field(64, ge=1, le=65536, description="numbers that stand for a token")
+    # Normalised, one number is always zero, and of two there is a sign left.
+    width: int = Field(64, ge=4, le=65536, description="numbers that stand for a token")
     heads: int = Field(4, ge=1, le=1024, description="heads of each attention, which share the width")
     blocks: int = Field(2, ge=1, le=200, description="blocks of attention and perceptron, one after another")
     positions: PositionsName = Field("learned", description="what tells the order of tokens")
@@ -100,6 +102,7 @@ class LitGPT(LitModel):
     Config: ClassVar[type[FamilyConfig]] = GPTConfig
     FORMS: ClassVar[tuple[str, ...]] = ("text",)
     config: GPTConfig
+    spec: TextSpec
     network: GPT
 
     def build(self) -> nn.Module:

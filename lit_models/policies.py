@@ -16,7 +16,7 @@ class Categorical(nn.Module):
 
     def sample(self, outputs: Tensor, rng: np.random.Generator) -> NDArray[Any]:
         """Draw actions (B,) int64: where the sum of logit and Gumbel noise is largest (Gumbel 1954)."""
-        logits = outputs.double().cpu().numpy()
+        logits = outputs.detach().double().cpu().numpy()
         chosen: NDArray[np.int64] = (logits + rng.gumbel(size=logits.shape)).argmax(1)
         return chosen
 
@@ -68,7 +68,8 @@ class Gaussian(nn.Module):
 
     def sample(self, outputs: Tensor, rng: np.random.Generator) -> NDArray[Any]:
         """Draw numbers (B, actions) float32."""
-        mean, std = outputs.double().cpu().numpy(), self.log_std.detach().exp().double().cpu().numpy()
+        mean = outputs.detach().double().cpu().numpy()
+        std = self.log_std.detach().exp().double().cpu().numpy()
         drawn: NDArray[np.float32] = (mean + std * rng.standard_normal(mean.shape)).astype(np.float32)
         return drawn
 
@@ -78,7 +79,7 @@ class Gaussian(nn.Module):
 
     def best(self, outputs: Tensor) -> NDArray[Any]:
         """Return the means (B, actions) float32 as the environment takes them."""
-        best: NDArray[np.float32] = self.scores(outputs).float().cpu().numpy()
+        best: NDArray[np.float32] = self.scores(outputs).detach().float().cpu().numpy()
         return best
 
     def scores(self, outputs: Tensor) -> Tensor:

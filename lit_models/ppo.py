@@ -19,9 +19,10 @@ from lit_models.policies import Categorical, Gaussian
 class PPOConfig(ControlConfig):
     """Hyperparameters of proximal policy optimization."""
 
+    batch_size: int = Field(512, ge=1, le=65536, description="samples per step")
     lr: float = Field(2e-3, gt=0, le=10, description="peak learning rate")
     gradient_clip: float = Field(0.5, ge=0, le=1e6, description="largest norm of the gradient; 0 is off")
-    passes: int = Field(4, ge=1, le=1000, description="times that an epoch learns from its rollout")
+    passes: int = Field(8, ge=1, le=1000, description="times that an epoch learns from its rollout")
     clip: float = Field(0.2, gt=0, lt=1, description="change of an action's probability beyond which nothing is gained")
     gae_lambda: float = Field(0.95, ge=0, le=1, description="advantages: 0 trusts the values, 1 the rewards")
     value_weight: float = Field(0.5, ge=0, le=1e3, description="weight of the value's squared error")
@@ -122,12 +123,12 @@ class LitPPO(ControlModel):
 
     def act(self) -> tuple[list[Step], list[Any]]:
         """Act for a rollout; return its steps and the actions as drawn."""
-        stage, steps, drawn = self.stage(), [], []
+        environments, steps, drawn = self.environments(), [], []
         policy = self.network.actions
         for _ in range(self.config.steps(self.spec.positions)):
-            outputs = super().forward(torch.from_numpy(stage.observations))
+            outputs = super().forward(torch.from_numpy(environments.observations))
             drawn.append(policy.sample(outputs, self.noise.rng))
-            steps.append(stage.step(policy.playable(drawn[-1])))
+            steps.append(environments.step(policy.playable(drawn[-1])))
         return steps, drawn
 
     def collect(self) -> Rollout:
@@ -167,6 +168,7 @@ class LitPPO(ControlModel):
             outputs, values = self.network(observations), self.network.value(observations)
         outputs, values = outputs.to(self.anchor.dtype), values[:, 0].to(self.anchor.dtype)
         log_probs = self.network.actions.log_prob(outputs, actions)
-        losses: Tensor = policy_losses(log_probs, before, advantages, config.clip)
-        doubts = self.network.actions.entropy(outputs)
-        return losses + config.value_weight * (values - returns).square() - config.entropy_weight * doubts
+        losses = policy_losses(log_probs, before, advantages, config.clip)
+        errors: Tensor = (values - returns).square()
+        entropies: Tensor = self.network.actions.entropy(outputs)
+        return losses + config.value_weight * errors - config.entropy_weight * entropies

@@ -6,7 +6,6 @@ them for itself (`lit_models.cohort.stacked_layers`).
 
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
@@ -34,12 +33,11 @@ def recurrent(cell: CellName, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
     """
     weight = weights[1]
     x = x.to(weight.dtype)
-    # Of the inputs' type and lanes, if there are any.
+    if x.is_meta:
+        return _outline(x, weights)
     state = x.new_zeros(1, x.shape[0], weight.shape[1])
     settings = (True, 1, 0.0, False, False, True)  # biases, one layer, no dropout, one direction, batch first
-    # Costs are counted on the meta device, for which there is no autocast.
-    full = nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
-    with full, warnings.catch_warnings():
+    with torch.autocast(x.device.type, enabled=False), warnings.catch_warnings():
         # cuDNN would like the weights of a layer to lie in one piece, and copies them otherwise.
         warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
         if cell == "lstm":
@@ -47,6 +45,20 @@ def recurrent(cell: CellName, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
         layer: Any = torch.gru if cell == "gru" else torch.rnn_tanh
         states: Tensor = layer(x, state, list(weights), *settings)[0]
         return states
+
+
+def _outline(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Make all products of a layer, and little beside them: on the meta device, where costs are counted step by step.
+
+    There torch takes a cell apart into a dozen operators a step, which takes seconds for long sequences.
+    """
+    inputs, recurrence, *biases = weights
+    gates = (x @ inputs.t() + sum(biases)).unbind(1)
+    turned, state, states = recurrence.t(), x.new_zeros(x.shape[0], recurrence.shape[1]), []
+    for step in gates:
+        state = torch.addmm(step, state, turned).tanh()[:, : recurrence.shape[1]]
+        states.append(state)
+    return torch.stack(states, dim=1)
 
 
 class Recurrence(nn.Module):

@@ -18,15 +18,14 @@ __all__ = ["SequenceConfig", "SequenceModel"]
 class SequenceConfig(FamilyConfig):
     """Hyperparameters common to all families of sequences."""
 
-    token_dropout: float = Field(0.0, ge=0, lt=1, description="probability that a token is made unknown in training")
+    token_dropout: float = Field(
+        0.0, ge=0, lt=1, description="probability that a token, or a step of a series, is made unknown in training"
+    )
 
     def problem(self, spec: Any) -> str | None:
-        """Refuse for series what needs tokens or classes."""
-        if isinstance(spec, SeriesSpec):
-            if self.token_dropout:
-                return "token_dropout needs tokens, and a series has numbers"
-            if self.label_smoothing:
-                return "label_smoothing needs classes, and the targets of a series are numbers"
+        """Refuse for series what needs classes."""
+        if isinstance(spec, SeriesSpec) and self.label_smoothing:
+            return "label_smoothing needs classes, and the targets of a series are numbers"
         return super().problem(spec)
 
 

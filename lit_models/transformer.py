@@ -21,7 +21,8 @@ class TransformerConfig(FamilyConfig):
     """Hyperparameters of the encoder-decoder Transformer."""
 
     init: InitName = Field("small_normal", description="how weights begin; `default` is torch's own")
-    width: int = Field(64, ge=1, le=65536, description="numbers that stand for a token")
+    # Two numbers, normalised, are always 1 and -1: a block of that width learns from rounding errors.
+    width: int = Field(64, ge=4, le=65536, description="numbers that stand for a token; a multiple of the heads")
     heads: int = Field(4, ge=1, le=1024, description="heads of each attention, which share the width")
     encoder_blocks: int = Field(2, ge=1, le=200, description="blocks that read the source")
     decoder_blocks: int = Field(2, ge=1, le=200, description="blocks that write the target")
@@ -102,7 +103,18 @@ class EncoderDecoder(nn.Module):
             kept.append(keys_values)
         return self.logits(x).squeeze(1), (memory_mask, known, tuple(kept))
 
-    def attention(self, source: Tensor, target: Tensor) -> Tensor:
+    def self_attention(self, source: Tensor) -> Tensor:
+        """Return how much each step of a source looks at each: (blocks, B, heads, S, S), rows sum to 1."""
+        x = self.source_positions(_scaled(self.source, source))
+        mask = padding_mask(source)
+        found = []
+        for module in self.encoder:
+            block: Any = module
+            found.append(block.attention.weights(block.before(x), mask=mask))
+            x = block(x, mask)
+        return torch.stack(found)
+
+    def cross_attention(self, source: Tensor, target: Tensor) -> Tensor:
         """Return how much each target step looks at each of the source: (blocks, B, heads, T, S), rows sum to 1."""
         memory, memory_mask = self.encode(source), padding_mask(source)
         x = self.target_positions(_scaled(self.target, target))
@@ -184,7 +196,7 @@ class LitTransformer(LitModel):
         """
         logits, targets = self.network(x, y[:, :-1]), y[:, 1:].long()
         losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
-        right = ((logits.argmax(dim=2) == targets) | (targets == PADDING)).all(dim=1)
+        right = ((likeliest(logits) == targets) | (targets == PADDING)).all(dim=1)
         return torch.stack([_mean_of_tokens(losses, targets).sum(), right.sum()])
 
 

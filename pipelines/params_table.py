@@ -1,7 +1,7 @@
-"""Prints every parameter with its default and range, as the schema has them: the tables of README.md.
+"""Prints every parameter with its default and range, as the schema has them: the tables of docs/parameters.md.
 
 python -m pipelines.params_table             # prints the tables
-python -m pipelines.params_table --write     # puts them into README.md, between the markers
+python -m pipelines.params_table --write     # puts them into the page, between the markers
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-README = Path("README.md")
+PAGE = Path("docs/parameters.md")
 BEGIN, END = "<!-- parameters:begin -->", "<!-- parameters:end -->"
 HEAD = "| key | default | range or values | meaning |\n| --- | --- | --- | --- |"
 WORDS = {int: "whole number", float: "number", str: "text", bool: "`true`, `false`"}
@@ -24,7 +24,7 @@ LONGEST_DIGEST = 16
 
 def tables() -> str:
     """Every section of params.yaml as Markdown: a heading and a table each, in the order of the file."""
-    return "\n\n".join(f"#### {title}\n\n{text}" for title, text in _sections())
+    return "\n\n".join(f"## {title}\n\n{text}" for title, text in _sections())
 
 
 def _sections() -> Iterator[tuple[str, str]]:
@@ -180,19 +180,19 @@ def updated(page: str) -> str:
 
 
 def main() -> int:
-    """Print the tables, or write them into README.md."""
+    """Print the tables, or write them into their page."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.params_table",
         description="Every parameter with its default and range, from the schema.",
     )
-    parser.add_argument("--write", action="store_true", help="put the tables into README.md")
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE}")
     if not parser.parse_args().write:
         print(tables())
         return 0
     try:
-        README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
+        PAGE.write_text(updated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     except (OSError, ValueError) as error:
-        print(f"params_table: {README} needs the lines {BEGIN} and {END}: {error}", file=sys.stderr)
+        print(f"params_table: {PAGE} needs the lines {BEGIN} and {END}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -77,7 +77,8 @@ def step_cost(family: type[LitModel], config: FamilyConfig, spec: DataSpec, samp
         return tensor
 
     with torch.device("meta"):
-        model = family(config.model_copy(update={"init": "default", "precision": "32"}), spec).train()
+        model = family(config.model_copy(update={"init": "default", "precision": "32"}), spec)
+        model = model.to("meta").train()  # with the tensors that the spec brought along
         x, y = spec.blank(config.batch_size)
         weights = sum(parameter.nbytes for parameter in model.parameters())
         if family.ALONE:  # there is nothing to decide

@@ -1,8 +1,13 @@
-"""The augmentation policy: what becomes of an image depends on (seed, copy, index) and on no process."""
+"""The augmentation policy: what becomes of an image depends on (seed, copy, index) and on no process.
+
+Images are changed by what augments them on the fly too (lit_models/augment.py). torchvision would do as well, but where
+it is installed every process that imports Lightning imports it, and half of torch's compiler with it: a third of the
+time that imports take.
+"""
 
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +16,6 @@ from pydantic import Field
 from pipelines.augmentations.base import CopiesConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
 WORTH_IMAGES, WORTH_BYTES = 60_000, 1 << 28
@@ -28,7 +31,7 @@ class ImageAugmentConfig(CopiesConfig):
     flip: float = Field(default=0, ge=0, le=1, description="probability of a mirror image, left to right")
     rotate: float = Field(default=0, ge=0, le=180, description="largest rotation either way, in degrees")
     translate: float = Field(default=0, ge=0, le=0.5, description="largest shift, as a fraction of the side")
-    scale: float = Field(default=0, ge=0, le=0.9, description="largest change of size, as a fraction")
+    scale: float = Field(default=0, ge=0, le=0.9, description="largest zoom in or out, as a fraction")
     shear: float = Field(default=0, ge=0, le=60, description="largest shear either way, in degrees")
     erase: float = Field(default=0, ge=0, le=1, description="probability of blacking out a rectangle")
     jitter: float = Field(
@@ -86,47 +89,49 @@ def _augment(
     """One copy of a share of the images, whose first is number `first` of all."""
     import torch
 
-    out = np.empty_like(x)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # images are small, and the number of threads must not matter
     try:
-        transform = _transform(config, x.shape[2], x.shape[3])
-        with torch.random.fork_rng(devices=[]):
-            for position, image in enumerate(x):
-                torch.default_generator.manual_seed(image_seed(config.seed, copy, first + position))
-                out[position] = transform(torch.from_numpy(image.copy())).numpy()
+        seeds = [image_seed(config.seed, copy, first + position) for position in range(len(x))]
+        keys = torch.from_numpy(np.array(seeds, np.int64).astype(np.int32))
+        unit = torch.from_numpy(x) / white
+        changed = torch.vmap(lambda image, key: _changed(image, key, config))(unit, keys)
+        out: NDArray[np.uint8] = (changed * white).round().clamp(0, white).to(torch.uint8).numpy()
+        return out
     finally:
         torch.set_num_threads(threads)
-    return np.minimum(out, np.uint8(white))
 
 
-def _transform(config: ImageAugmentConfig, height: int, width: int) -> "Callable[[Tensor], Tensor]":
-    """The policy as one torchvision transform of (C, H, W) uint8 tensors; what is off is left out."""
-    from torchvision.transforms import v2
+def _changed(image: "Tensor", key: "Tensor", config: ImageAugmentConfig) -> "Tensor":
+    """Change one image (C, H, W) in [0, 1] by what its key draws."""
+    import torch
 
-    steps: list[Any] = []
+    from lit_models.augment import AugmentPolicy, augment_batch
+    from lit_models.noise import Noise
+
+    noise = Noise(key)
+    mirrored, down, right = noise.uniform((3,), image).unbind()
     if config.crop:
-        steps.append(v2.RandomCrop((height, width), padding=config.crop))
+        image = _cropped(image, config.crop, down, right)
     if config.flip:
-        steps.append(v2.RandomHorizontalFlip(config.flip))
-    if config.rotate or config.translate or config.scale or config.shear:
-        steps.append(
-            v2.RandomAffine(
-                degrees=config.rotate,
-                translate=(config.translate, config.translate) if config.translate else None,
-                scale=(1 - config.scale, 1 + config.scale) if config.scale else None,
-                shear=config.shear or None,
-                interpolation=v2.InterpolationMode.BILINEAR,
-            )
-        )
-    if config.jitter:
-        steps.append(v2.ColorJitter(brightness=config.jitter, contrast=config.jitter))
-    if config.erase:
-        steps.append(v2.RandomErasing(config.erase))
+        image = torch.where(mirrored < config.flip, image.flip(-1), image)
+    policy = AugmentPolicy(
+        shift=config.translate,
+        rotate=config.rotate,
+        scale=config.scale,
+        shear=config.shear,
+        erase=config.erase,
+        jitter=config.jitter,
+    )
+    return augment_batch(image.unsqueeze(0), 1.0, policy, noise).squeeze(0)
 
-    def augment(image: "Tensor") -> "Tensor":
-        for step in steps:
-            image = step(image)
-        return image
 
-    return augment
+def _cropped(image: "Tensor", border: int, down: "Tensor", right: "Tensor") -> "Tensor":
+    """Cut an image of the same size out of one with a black border, at a place drawn as shares of what there is."""
+    import torch
+    import torch.nn.functional as F  # noqa: N812
+
+    height, width = image.shape[-2:]
+    rows = torch.arange(height) + (down * (2 * border + 1)).long()
+    columns = torch.arange(width) + (right * (2 * border + 1)).long()
+    return F.pad(image, (border,) * 4).index_select(1, rows).index_select(2, columns)

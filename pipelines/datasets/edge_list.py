@@ -96,13 +96,15 @@ def read(edges: Path, nodes: Path, directed: bool = False, scale: Scale = "none"
         attributes[position] = [tables.number(nodes, row.line, f, row.cells[place[f]]) for f in features]
     names = tuple(first_line)
     labels, classes = _labels(nodes, rows, place[LABEL])
+    part = _parts(nodes, rows, place.get(PART), labels)
+    ends = _edges(edges, nodes, {name: number for number, name in enumerate(names)})
     return LabelledNodes(
         names=names,
-        edges=both_ways(_edges(edges, nodes, {name: number for number, name in enumerate(names)}), directed),
+        edges=both_ways(ends, directed),
         attributes=scaled(attributes, scale) if features else identity(len(names), nodes),
         labels=labels,
         classes=classes,
-        part=_parts(nodes, rows, place.get(PART), labels),
+        part=part,
     )
 
 

@@ -1,7 +1,7 @@
 """Environments of gymnasium, for families that learn by acting: there are no data but what an environment is.
 
-The raw folder holds what gymnasium says of it, the prepared one the wrappers that it is seen through and the seeds of the
-episodes that a policy is judged by. A person's own environment is found when its package registers it by the entry
+The raw folder holds what gymnasium says of it, the prepared one the wrappers that it is seen through and the seeds of
+the episodes that a policy is judged by. A person's own environment is found when its package registers it by the entry
 point `gymnasium.envs`.
 """
 
@@ -27,8 +27,8 @@ FILE = "environment.json"
 SEEDS = 1_000_000
 """Seeds of episodes lie below."""
 
-STAGES = 32
-"""Environments that random steps are taken in side by side."""
+STILL = 1e-6
+"""What varies less counts as still."""
 
 
 class GymFetch(Section):
@@ -43,7 +43,7 @@ class GymPrepare(Section):
 
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed that the episodes' seeds are drawn with")
     positions: int = Field(
-        default=32768, ge=1, le=10_000_000, description="samples of an epoch; a rollout that is learnt from n times, n-fold"
+        default=32768, ge=1, le=10_000_000, description="samples of an epoch; ppo's rollout times its passes"
     )
     val_episodes: int = Field(default=16, ge=1, le=1000, description="episodes to validate on after each epoch")
     test_episodes: int = Field(default=100, ge=1, le=10_000, description="episodes to test on")
@@ -82,14 +82,15 @@ def described(config: GymFetch) -> dict[str, Any]:
     name = config.environment
     if name not in gym.registry:
         raise Fault(f"gymnasium has no environment {name!r}; {hint(name, gym.registry, 'id')}")
+    options: dict[str, Any] = dict(config.options)
     try:
-        environment: gym.Env[Any, Any] = gym.make(name, disable_env_checker=True, **config.options)
+        environment: gym.Env[Any, Any] = gym.make(name, disable_env_checker=True, **options)
     except (gym.error.Error, ImportError, TypeError, ValueError) as error:
         raise Fault(f"{name} cannot be made: {str(error).splitlines()[0]}") from None
     spec = gym.spec(name)
     facts = {
         "environment": name,
-        "options": dict(config.options),
+        "options": options,
         "gymnasium": gym.__version__,
         **_observed(name, environment.observation_space),
         **_actions(name, environment.action_space),
@@ -136,12 +137,14 @@ def card_of(facts: dict[str, Any], config: GymPrepare) -> dict[str, Any]:
     Raises:
         Fault: the environment's episodes have no end, or no return at which they count as solved, and none is set.
     """
-    found = {name: getattr(config, name) or facts[name] for name in ("time_limit", "threshold")}
-    found["threshold"] = facts["threshold"] if config.threshold is None else config.threshold
+    found = {
+        name: facts[name] if getattr(config, name) is None else getattr(config, name)
+        for name in ("time_limit", "threshold")
+    }
     for name, value in found.items():
         if value is None:
             raise Fault(f"{facts['environment']} has no {name} of its own: set datasets.*.prepare.{name}")
-    same = {name: facts[name] for name in ("environment", "options", "observation", "discrete", "actions", "low", "high")}
+    names = ("environment", "options", "observation", "discrete", "actions", "low", "high")
     wrappers = {
         "time_limit": found["time_limit"],
         "flatten": facts["flatten"],
@@ -152,7 +155,7 @@ def card_of(facts: dict[str, Any], config: GymPrepare) -> dict[str, Any]:
     counts = {"train": config.positions, "val": config.val_episodes, "test": config.test_episodes}
     return {
         "form": "control",
-        **same,
+        **{name: facts[name] for name in names},
         "wrappers": wrappers,
         "threshold": found["threshold"],
         "positions": config.positions,
@@ -172,7 +175,7 @@ def prepare(raw: Path, config: GymPrepare, folder: Path) -> str:
     facts = json.loads((raw / FILE).read_text(encoding="utf-8"))
     card = card_of(facts, config)
     if config.normalise:
-        card["wrappers"] |= statistics(_spec(card), config.normalise, config.seed)
+        card["wrappers"] |= statistics(facts, card["wrappers"]["time_limit"], config.normalise, config.seed)
     seeds = np.random.default_rng(config.seed).permutation(SEEDS)
     middle, end = config.val_episodes, config.val_episodes + config.test_episodes
     parts = {"train": np.arange(config.positions), "val": seeds[:middle], "test": seeds[middle:end]}
@@ -189,31 +192,34 @@ def prepare(raw: Path, config: GymPrepare, folder: Path) -> str:
     )
 
 
-def statistics(spec: "ControlSpec", steps: int, seed: int) -> dict[str, list[float]]:
+def statistics(facts: dict[str, Any], time_limit: int, steps: int, seed: int) -> dict[str, list[float]]:
     """Mean and standard deviation of each number observed in so many random steps; 1 for one that never changes."""
-    from lit_models.environments import Stage, random_actions
+    import gymnasium as gym
 
-    rng = np.random.default_rng([seed, 1])
-    stage = Stage(spec, STAGES, int(rng.integers(2**31)))
+    environment: gym.Env[Any, Any] = gym.make(
+        facts["environment"], max_episode_steps=time_limit, disable_env_checker=True, **facts["options"]
+    )
+    environment.action_space.seed(seed)
+    space = environment.observation_space
+    observation, _ = environment.reset(seed=seed)
     seen = []
-    for _ in range(-(-steps // STAGES)):
-        seen.append(stage.step(random_actions(spec, STAGES, rng)).before)
-    stage.close()
-    numbers = np.concatenate(seen).astype(np.float64)
+    for _ in range(steps):
+        seen.append(gym.spaces.flatten(space, observation))
+        observation, _, terminated, truncated, _ = environment.step(environment.action_space.sample())
+        if terminated or truncated:
+            observation, _ = environment.reset()
+    environment.close()
+    numbers = np.array(seen, np.float64)
     deviations = numbers.std(0)
-    return {"mean": numbers.mean(0).tolist(), "std": np.where(deviations > 1e-6, deviations, 1.0).tolist()}
-
-
-def _spec(card: dict[str, Any]) -> "ControlSpec":
-    from lit_models.control_spec import ControlSpec
-
-    return ControlSpec.read(Path(), card)
+    return {"mean": numbers.mean(0).tolist(), "std": np.where(deviations > STILL, deviations, 1.0).tolist()}
 
 
 def sketch(fetch: GymFetch, prepare: GymPrepare) -> "ControlSpec | None":
     """All but the statistics of observations; nothing of an environment that `fetch` will refuse."""
+    from lit_models.control_spec import ControlSpec
+
     try:
-        return _spec(card_of(described(fetch), prepare))
+        return ControlSpec.read(Path(), card_of(described(fetch), prepare))
     except Fault:
         return None
 

@@ -1,13 +1,14 @@
 """Melodies as notes, a pitch and a duration each, and the mode that they are in: generated, or a person's own CSV file.
 
-A generated melody walks over the seven steps of a mode from any tonic, rests on the notes of the tonic's triad
-more often and for longer than on others, and comes home at its end. Modes share their notes with others (C major's
-are also D Dorian's), so that a network has to hear which note is home. Transposing a melody leaves its mode as it is.
+A generated melody walks over the seven steps of a mode on any tonic, stays on the notes of the tonic's triad for
+longer than on others, and comes home at its end by way of the third and the second. Modes share their notes with
+others (C major's are also D Dorian's), so that a network has to hear which note is home. Transposing a melody leaves
+its mode as it is.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -34,6 +35,7 @@ MODES = {
 }
 """Semitones above the tonic of each mode's steps; minor is the natural one."""
 
+Mode = Literal["dorian", "major", "minor", "mixolydian"]
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 LENGTHS = ("short", "medium", "long")
 TRIAD = (0, 2, 4)
@@ -41,6 +43,12 @@ TRIAD = (0, 2, 4)
 
 RESTING, PASSING = (0.5, 0.5, 1, 1, 1, 2, 2, 2), (0.5, 0.5, 0.5, 0.5, 0.5, 1, 1, 1)
 """Beats that notes of the triad and others last, each as likely as it is often here."""
+
+CADENCE = (2, 1, 0)
+"""The steps of the last notes: from the third home."""
+
+LOWEST, HIGHEST = -5, 9
+"""The lowest and the highest step, counted from home."""
 
 MOVES = (-3, -2, -2, -2, -1, -1, -1, -1, 1, 1, 1, 1, 2, 2, 2, 3)
 """Steps from a note to the next."""
@@ -55,7 +63,8 @@ class NotesFetch(OwnOrGenerated):
         description="a CSV file of your own, a note a line: melody, pitch (MIDI), duration, label; null generates",
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed of what is generated")
-    melodies: int = Field(default=1200, ge=40, le=1_000_000, description="melodies to generate")
+    melodies: int = Field(default=800, ge=40, le=1_000_000, description="melodies to generate")
+    modes: list[Mode] = Field(default=["major", "minor"], min_length=2, description="modes to generate, the classes")
     shortest: int = Field(default=24, ge=8, le=10_000, description="notes of the shortest, generated")
     longest: int = Field(default=40, ge=8, le=10_000, description="notes of the longest, generated")
 
@@ -63,6 +72,8 @@ class NotesFetch(OwnOrGenerated):
     def _make_sense(self) -> Self:
         if self.shortest > self.longest:
             raise ValueError(f"shortest is {self.shortest}, which is more than longest, {self.longest}")
+        if len(set(self.modes)) < len(self.modes):
+            raise ValueError("modes names one of them twice")
         return self
 
 
@@ -105,7 +116,7 @@ def generated(config: NotesFetch) -> str:
     random = np.random.Generator(np.random.PCG64(config.seed))
     lines = [",".join(COLUMNS)]
     for number in range(config.melodies):
-        mode = list(MODES)[number % len(MODES)]
+        mode = config.modes[number % len(config.modes)]
         size = int(random.integers(config.shortest, config.longest + 1))
         notes = _melody(random, MODES[mode], tonic=60 + int(random.integers(-6, 6)), size=size)
         lines += [f"m{number + 1:05d},{note.pitch},{note.duration:g},{mode}" for note in notes]
@@ -113,18 +124,18 @@ def generated(config: NotesFetch) -> str:
 
 
 def _melody(random: np.random.Generator, scale: Sequence[int], tonic: int, size: int) -> list[Note]:
-    """A walk of `size` notes within an octave around the tonic, by steps rather than by leaps, that ends at home."""
+    """A walk of `size` notes, by steps rather than by leaps, that comes home by way of the third and the second."""
+    steps = [TRIAD[int(random.integers(len(TRIAD)))]]
+    while len(steps) < size - len(CADENCE):
+        moved = steps[-1] + int(_one_of(random, MOVES))
+        steps.append(moved if LOWEST <= moved <= HIGHEST else 2 * steps[-1] - moved)
+    octave = 7 * round((steps[-1] - CADENCE[0]) / 7)
     notes = []
-    step = TRIAD[int(random.integers(len(TRIAD)))]
-    for left in reversed(range(size)):
-        if left == 0:
-            step = 7 * round(step / 7)
-        octave, degree = divmod(step, 7)
-        beats = _one_of(random, RESTING if degree in TRIAD else PASSING) if left else 2
-        notes.append(Note(tonic + OCTAVE * octave + scale[degree], beats))
-        moved = step + int(_one_of(random, MOVES))
-        step = moved if -5 <= moved <= 9 else 2 * step - moved
-    return notes
+    for step in (*steps, *(octave + step for step in CADENCE)):
+        above, degree = divmod(step, 7)
+        beats = _one_of(random, RESTING if degree in TRIAD else PASSING)
+        notes.append(Note(tonic + OCTAVE * above + scale[degree], beats))
+    return [*notes[:-1], notes[-1]._replace(duration=max(RESTING))]
 
 
 def _one_of(random: np.random.Generator, choices: Sequence[float]) -> float:
@@ -195,7 +206,7 @@ def sketch(fetch: NotesFetch, prepare: NotesPrepareConfig) -> "TokenSpec | None"
 
     if fetch.path is not None:
         return None
-    return TokenSpec(len(vocabulary(prepare)), min(fetch.longest, prepare.length or fetch.longest), len(MODES))
+    return TokenSpec(len(vocabulary(prepare)), min(fetch.longest, prepare.length or fetch.longest), len(fetch.modes))
 
 
 NOTES = Dataset("notes", tokens.FORM, "notes", NotesFetch, NotesPrepareConfig, fetch, prepare, sketch)

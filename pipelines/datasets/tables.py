@@ -40,8 +40,9 @@ def text(path: Path) -> str:
         raise Fault(f"{path} cannot be read: {error.strerror or error}") from None
     if content.startswith(UTF_16):
         raise Fault(f"{path}, line 1: this is UTF-16; save the file as UTF-8")
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        decoded = content.decode("utf-8-sig")
+        decoded = content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise Fault(

@@ -85,7 +85,9 @@ def parse(path: Path) -> tuple[list[str], list[str]]:
     for row, sequence, label in zip(rows, sequences, labels, strict=True):
         if unknown := set(sequence) - set(SYMBOLS):
             raise Fault(f"{tables.place(path, row.line)}: {min(unknown)!r} is none of {', '.join(SYMBOLS)}")
-        if label not in CLASSES or not sequence:
+        if not sequence:
+            raise Fault(f"{tables.place(path, row.line)}: the sequence is empty")
+        if label not in CLASSES:
             raise Fault(f"{tables.place(path, row.line)}: {label!r} is none of {', '.join(CLASSES)}")
     return sequences, labels
 

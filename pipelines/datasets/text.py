@@ -75,21 +75,19 @@ def prepare_text(documents: Sequence[Document], config: TextPrepareConfig, folde
     bounds = np.cumsum([0, *(len(x) for x, _ in windows.values())])
     rows = {part: np.arange(bounds[place], bounds[place + 1]) for place, part in enumerate(PARTS)}
     sizes = token_bytes(tokenizer)
-    described = _describe(parts, windows, sizes)
     card = {
         "form": "text",
         "vocabulary": len(sizes),
         "length": config.length,
         "tokenizer": config.tokenizer,
-        "bytes_per_token": described["train"]["bytes_per_token"],
-        "parts": described,
+        **_described(parts, windows, sizes),
     }
     x, y = (np.concatenate([pair[place] for pair in windows.values()]) for place in (0, 1))
     told = write_parts(folder, x, y, rows, card, config.seed)
     names = ", ".join(f"{len(parts[part])} {part}" for part in PARTS)
     return (
-        f"{told} windows of {config.length} tokens from documents: {names}; {len(sizes)} tokens, "
-        f"{card['bytes_per_token']:.2f} bytes each; unigram {described['test']['unigram_bits_per_byte']:.2f} bits per byte"
+        f"{told} windows of {config.length} tokens, from {names} documents; "
+        f"{len(sizes)} tokens of {card['bytes_per_token']:.2f} bytes on average"
     )
 
 
@@ -143,7 +141,7 @@ def held_out(sizes: Sequence[int], config: SplitConfig) -> dict[str, list[int]]:
     # PCG64's raw output: NumPy keeps that as it is, unlike what is drawn from it.
     keys = np.random.PCG64(np.random.SeedSequence(config.seed)).random_raw(len(sizes))
     left = np.argsort(keys, kind="stable").tolist()
-    parts = {}
+    parts: dict[str, list[int]] = {}
     for part, share in (("test", config.test), ("val", config.val)):
         room = share * sum(sizes)
         taken = []
@@ -183,13 +181,11 @@ def _windows(part: str, tokens: Tokens, config: TextPrepareConfig) -> tuple[Toke
     return x, y
 
 
-def _describe(
-    parts: Parts, windows: Mapping[str, tuple[Tokens, Tokens]], sizes: NDArray[np.int64]
-) -> dict[str, dict[str, Any]]:
-    """What the card says of each part; bits and bytes are of the tokens that are to be told, END with bits alone."""
+def _described(parts: Parts, windows: Mapping[str, tuple[Tokens, Tokens]], sizes: NDArray[np.int64]) -> dict[str, Any]:
+    """What the card says of the parts; bits and bytes are of the tokens that are to be told, END with bits alone."""
     counts = np.bincount(windows["train"][1].ravel(), minlength=len(sizes)) + 1  # as if each had been seen once more
     bits = -np.log2(counts / counts.sum())
-    described = {}
+    described: dict[str, dict[str, Any]] = {}
     for part, (_, y) in windows.items():
         length = int(sizes[y].sum())
         described[part] = {
@@ -199,4 +195,4 @@ def _describe(
             "bytes_per_token": length / y.size,
             "unigram_bits_per_byte": float(bits[y].sum() / length),
         }
-    return described
+    return {"bytes_per_token": described["train"]["bytes_per_token"], "parts": described}

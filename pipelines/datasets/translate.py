@@ -29,9 +29,12 @@ class TranslateFetch(Section):
 
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed of what is drawn")
     translations: list[TranslationName] = Field(
-        default=["words-to-digits"], min_length=1, max_length=4, description="from which notation to which"
+        default=["words-to-digits", "words-to-dates"],
+        min_length=1,
+        max_length=4,
+        description="from which notation to which",
     )
-    pairs: int = Field(default=3000, ge=3, le=1_000_000, description="pairs of each translation, all different")
+    pairs: int = Field(default=1500, ge=3, le=1_000_000, description="pairs of each translation, all different")
     lengths: list[int] = Field(
         default=[1, 2, 3, 5], min_length=1, description="digits of the numbers, as many pairs of each as there can be"
     )

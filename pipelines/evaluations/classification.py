@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.evaluations.lettering import label
 from pipelines.pictures import save
 
 if TYPE_CHECKING:
@@ -77,9 +78,10 @@ def _matrix(counts: NDArray[np.int64], classes: Sequence[str], picture: Path) ->
     figure.colorbar(image, label="share of the actual class", shrink=0.8)
     axes.set(xlabel="predicted", ylabel="actual", title=f"Confusion: {np.trace(counts)} of {counts.sum()} right")
     if len(classes) <= MAX_NAMED_CLASSES:
-        long = max(map(len, classes)) > 3
-        axes.set_xticks(range(len(classes)), classes, rotation=45 if long else 0, ha="right" if long else "center")
-        axes.set_yticks(range(len(classes)), classes)
+        names = [label(name) for name in classes]
+        long = max(map(len, names)) > 3
+        axes.set_xticks(range(len(names)), names, rotation=45 if long else 0, ha="right" if long else "center")
+        axes.set_yticks(range(len(names)), names)
         for row, column in zip(*counts.nonzero(), strict=True):
             dark = counts[row, column] > counts[row].sum() / 2
             axes.text(column, row, counts[row, column], ha="center", va="center", color="white" if dark else INK)

@@ -17,9 +17,19 @@ VISIBLE = {" ": "\u2423", "\n": "\u21b5", "\t": "\u2192"}
 LACKING = "\u25a1"
 
 
+def plain(text: str) -> str:
+    """The text with a box for each character that the font lacks."""
+    return "".join(letter if _has(letter) else LACKING for letter in text)
+
+
 def drawable(text: str) -> str:
-    """The text with a sign for each space and line break, and a box for each character that the font lacks."""
-    return "".join(VISIBLE.get(letter, letter if _has(letter) else LACKING) for letter in text)
+    """The text, `plain`, with a sign for each space and line break."""
+    return plain("".join(VISIBLE.get(letter, letter) for letter in text))
+
+
+def label(text: str, most: int = 24) -> str:
+    """A name as labels show it: `short`, and no dollar begins a formula."""
+    return short(plain(text), most).replace("$", r"\$")
 
 
 def short(text: str, most: int) -> str:

@@ -151,21 +151,28 @@ def all_filters(found: Floats, most: int, picture: Path) -> None:
 
 def draw(axes: "Axes", high: Floats, start: int, span: tuple[int, int]) -> None:
     """Draw letters as high as `high` (4, W) in bits, the first at place `start`, on an axis over the places `span`."""
+    from matplotlib.collections import PathCollection
     from matplotlib.font_manager import FontProperties
-    from matplotlib.patches import PathPatch
     from matplotlib.textpath import TextPath
     from matplotlib.transforms import Affine2D
 
     font = FontProperties(family="DejaVu Sans", weight="bold")
-    outlines = {letter: TextPath((0, 0), letter, size=1, prop=font) for letter in LETTERS}
-    for place in range(high.shape[1]):
-        floor = 0.0
-        for number in np.argsort(high[:, place], kind="stable"):
-            letter, tall = LETTERS[number], float(high[number, place])
-            box = outlines[letter].get_extents()
+    # At each place the letters stand on each other, the tallest on top.
+    order = np.argsort(high, axis=0, kind="stable")
+    stacked = np.take_along_axis(high, order, axis=0)
+    floors = np.empty_like(high)
+    np.put_along_axis(floors, order, stacked.cumsum(0) - stacked, axis=0)
+    for number, letter in enumerate(LETTERS):
+        outline = TextPath((0, 0), letter, size=1, prop=font)
+        box = outline.get_extents()
+        paths = []
+        for place, tall in enumerate(high[number].tolist()):
+            floor = float(floors[number, place])
             fit = Affine2D().translate(-box.x0, -box.y0).scale(0.94 / box.width, tall / box.height)
-            path = fit.translate(start + place + 0.03, floor).transform_path(outlines[letter])
-            axes.add_patch(PathPatch(path, facecolor=COLORS[letter], linewidth=0))
-            floor += tall
+            paths.append(fit.translate(start + place + 0.03, floor).transform_path(outline))
+        letters = PathCollection(paths, facecolors=COLORS[letter], linewidths=0)
+        # Their size is known; to ask each outline for it would take a second a logo.
+        letters.set_in_layout(False)
+        axes.add_collection(letters, autolim=False)
     axes.set(xlim=span, ylim=(0, BITS), yticks=[0, 1, 2], xticks=[])
     axes.spines[["top", "right"]].set_visible(False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.evaluations.lettering import MONOSPACE, drawable, label_steps, short, width
+from pipelines.evaluations.lettering import MONOSPACE, drawable, label, label_steps, plain, short, width
 from pipelines.pictures import save
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ HEADS = ("#b5651d", "#22577a")
 CLASS_COLORS = ("#22577a", "#d1495b", "#38a3a5", "#edae49", "#6d597a", "#57cc99", "#8d6b94", "#003d5b")
 SHADE = "#d1495b"
 LONGEST_TOKEN, MOST_UNITS, MOST_CLASSES = 16, 32, 8
+FAINT = 0.02
+"""Shades below this are not seen."""
 
 PAGE, MARGIN, SIZE, LEADING = 10.0, 0.25, 10.0, 0.27
 """A page of text, in inches: its width and margin; points of a letter; from line to line."""
@@ -40,9 +42,7 @@ def passages(title: str, note: str, found: Sequence[Passage], picture: Path) -> 
     """Set passages below each other, their tokens shaded, lines broken where the page ends."""
     from matplotlib.figure import Figure
 
-    lines = [
-        (passage, _lines([short(drawable(token), LONGEST_TOKEN) for token in passage.tokens])) for passage in found
-    ]
+    lines = [(passage, _lines(_words(passage.tokens))) for passage in found]
     height = 2 * MARGIN + 0.75 + sum(0.55 + LEADING * len(rows) for _, rows in lines)
     figure = Figure(figsize=(PAGE, height))
     top = height - MARGIN - 0.15
@@ -50,12 +50,12 @@ def passages(title: str, note: str, found: Sequence[Passage], picture: Path) -> 
     _write(figure, MARGIN, top - 0.28, note, size=9, color=GREY)
     top -= 0.75
     for passage, rows in lines:
-        _write(figure, MARGIN, top, passage.caption, size=9.5, weight="bold")
+        _write(figure, MARGIN, top, plain(passage.caption), size=9.5, weight="bold")
         top -= 0.3
         strongest = max(passage.weights, default=1.0)
         weights = iter(passage.weights)
         for row in rows:
-            _shaded(figure, top, row, [next(weights) / max(strongest, 1e-12) for _ in row])
+            _shaded(figure, top, row, [next(weights) / max(strongest, 1e-12) for _ in row], _space(passage.tokens))
             top -= LEADING
         top -= 0.25
     save(figure, picture)
@@ -65,44 +65,39 @@ def _words(tokens: Sequence[str]) -> list[str]:
     return [short(drawable(token), LONGEST_TOKEN) for token in tokens]
 
 
-def _lines(tokens: Sequence[str]) -> list[list[str]]:
-    """Tokens by line; those of one letter stand close, others a space apart."""
+def _lines(words: Sequence[str]) -> list[list[str]]:
+    """Words by line; those of one letter stand close, others a space apart."""
     rows: list[list[str]] = [[]]
     room = PAGE - 2 * MARGIN
     used = 0.0
-    for token in tokens:
-        needed = width(token, SIZE) + _space(tokens)
+    for word in words:
+        needed = width(word, SIZE) + _space(words)
         if rows[-1] and used + needed > room:
             rows.append([])
             used = 0.0
-        rows[-1].append(token)
+        rows[-1].append(word)
         used += needed
     return rows
 
 
-def _space(tokens: Sequence[str]) -> float:
-    return 0.02 if max(map(len, tokens), default=0) <= 1 else 0.1
+def _space(words: Sequence[str]) -> float:
+    return 0.02 if max(map(len, words), default=0) <= 1 else 0.1
 
 
-def _shaded(figure: "Figure", y: float, tokens: Sequence[str], strengths: Sequence[float]) -> None:
-    """Write one line of tokens, each on a box as strongly coloured as it is weighed."""
+def _shaded(figure: "Figure", y: float, words: Sequence[str], strengths: Sequence[float], space: float) -> None:
+    """Write one line of tokens, `space` inches apart, each on a box as strongly coloured as it is weighed."""
     from matplotlib.patches import Rectangle
 
     page, height = figure.get_size_inches()
     x = MARGIN
-    space = _space(tokens)
-    for token, strength in zip(tokens, strengths, strict=True):
-        wide = width(token, SIZE) + space
-        figure.add_artist(
-            Rectangle(
-                ((x - space / 2) / page, (y - LEADING / 2 + 0.015) / height),
-                *(wide / page, (LEADING - 0.03) / height),
-                facecolor=SHADE,
-                alpha=float(np.clip(strength, 0, 1)) * 0.85,
-                linewidth=0,
-            )
-        )
-        _write(figure, x, y, token, size=SIZE, family=MONOSPACE, color="white" if strength > 0.65 else INK)
+    for word, strength in zip(words, strengths, strict=True):
+        wide = width(word, SIZE) + space
+        if strength > FAINT:
+            corner = (x - space / 2) / page, (y - LEADING / 2 + 0.015) / height
+            box = Rectangle(corner, wide / page, (LEADING - 0.03) / height, facecolor=SHADE, linewidth=0)
+            box.set_alpha(0.85 * strength)
+            figure.add_artist(box)
+        _write(figure, x, y, word, size=SIZE, family=MONOSPACE, color="white" if strength > 0.7 else INK)
         x += wide
 
 
@@ -134,7 +129,7 @@ def evolution(
     figure = Figure(figsize=(float(np.clip(3 + 0.3 * len(tokens), 7, 16)), 7.2), layout="constrained")
     shown = f"{len(units)} of {states.shape[1]} units, those that change most" if len(units) < states.shape[1] else ""
     note = "; ".join(part for part in (caption, shown) if part)
-    figure.suptitle(f"How the state evolves as the sequence is read\n{note}", fontsize=11, parse_math=False)
+    figure.suptitle(f"How the state evolves as the sequence is read\n{plain(note)}", fontsize=11, parse_math=False)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     reach = float(np.abs(states).max()) or 1.0
     image = upper.imshow(states[:, units].T, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto")
@@ -143,8 +138,7 @@ def evolution(
     upper.tick_params(labelbottom=False)
     for number in np.argsort(-probabilities.max(0), kind="stable")[:MOST_CLASSES]:
         color = CLASS_COLORS[int(number) % len(CLASS_COLORS)]
-        name = short(drawable(classes[number]).replace("\u2423", " "), 24).replace("$", r"\$")
-        lower.plot(probabilities[:, number], marker="o", markersize=3, color=color, label=name)
+        lower.plot(probabilities[:, number], marker="o", markersize=3, color=color, label=label(classes[number]))
     lower.set(ylim=(-0.03, 1.03), ylabel="probability, if it ended here")
     lower.spines[["top", "right"]].set_visible(False)
     lower.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
@@ -153,7 +147,7 @@ def evolution(
 
 
 def heads(tokens: Sequence[str], weights: Sequence[Floats], names: Sequence[str], picture: Path) -> None:
-    """Draw where two heads look: from each token above, a line to those below, as strong as the attention.
+    """Draw where two heads look: from each token above, lines to those below that get more than an equal share.
 
     After figure 5 of Vaswani et al., Attention is all you need (2017).
 
@@ -184,10 +178,12 @@ def _lines_of_sight(axes: "Axes", weights: Floats, words: list[str], color: str)
     from matplotlib.collections import LineCollection
 
     count = len(words)
-    strength = weights / max(float(weights.max()), 1e-12)
-    ends = [((asking, 1.0), (asked, 0.0)) for asking in range(count) for asked in range(count)]
-    shades = np.clip(strength.reshape(-1), 0, 1)
-    axes.add_collection(LineCollection(ends, colors=color, alpha=shades**1.3, linewidths=0.4 + 2.6 * shades))
+    # Looking at all alike shows as nothing: lines are as strong as the attention is above that.
+    above = weights - 1 / count
+    asking, asked = np.nonzero(above > 0)
+    shades = above[asking, asked] / max(float(above.max()), 1e-12)
+    ends = [((a, 1.0), (b, 0.0)) for a, b in zip(asking.tolist(), asked.tolist(), strict=True)]
+    axes.add_collection(LineCollection(ends, colors=color, alpha=shades, linewidths=0.4 + 2.6 * shades))
     axes.set(xlim=(-0.6, count - 0.4), ylim=(-0.02, 1.02), yticks=[])
     axes.spines[:].set_visible(False)
     upright = 90 if max(map(len, words)) > 1 else 0

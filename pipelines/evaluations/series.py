@@ -88,7 +88,8 @@ def _pictures(
         series_pictures.over_time(actual[shown], predicted[shown], rows[shown], card["targets"], card["time"], path)
     few = task.x[: config.examples]
     captions = [
-        ", ".join(f"{name} {a:.3g}, predicted {p:.3g}" for name, a, p in zip(card["targets"], *pair, strict=True))
+        "actual (predicted): "
+        + ", ".join(f"{name} {a:.3g} ({p:.3g})" for name, a, p in zip(card["targets"], *pair, strict=True))
         for pair in zip(actual[: len(few)], predicted[: len(few)], strict=True)
     ]
     weights = readout_weights(task.model, few)

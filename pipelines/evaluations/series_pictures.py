@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.evaluations.lettering import drawable, short
+from pipelines.evaluations.lettering import label, plain
 from pipelines.pictures import save
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 INK, ACCENT, GREY = "#22303c", "#d1495b", "#8a97a3"
 COLORS = ("#22577a", "#d1495b", "#38a3a5", "#edae49", "#6d597a", "#57cc99", "#8d6b94", "#003d5b")
-MOST_TARGETS, LONGEST_NAME = 8, 24
+MOST_TARGETS = 8
 
 Floats = NDArray[np.floating[Any]]
 
@@ -47,12 +47,12 @@ def over_time(
     for column, axes in enumerate(panels):
         axes.plot(at, actual[:, column], color=INK, linewidth=1.4, label="actual")
         axes.plot(at, predicted[:, column], color=ACCENT, linewidth=1.2, label="forecast, one step ahead")
-        axes.set_ylabel(_name(names[column]))
+        axes.set_ylabel(label(names[column]))
         axes.margins(x=0.01)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     panels[0].set_title("Forecast and actual, test part", loc="left")
-    panels[-1].set_xlabel(_name(time["name"]))
+    panels[-1].set_xlabel(label(time["name"]))
     save(figure, path)
 
 
@@ -73,9 +73,9 @@ def scatter(actual: Floats, predicted: Floats, names: Sequence[str], title: str,
     axes.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle="--", zorder=1)
     for column, name in list(enumerate(names))[:MOST_TARGETS]:
         points = actual[:, column], predicted[:, column]
-        axes.scatter(*points, s=14, alpha=0.55, linewidths=0, color=COLORS[column], label=_name(name))
+        axes.scatter(*points, s=14, alpha=0.55, linewidths=0, color=COLORS[column], label=label(name))
     axes.set(xlabel="actual", ylabel="predicted", aspect="equal")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(plain(title), fontsize=10, parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     if len(names) > 1:
         axes.legend(frameon=False)
@@ -100,7 +100,7 @@ def attention(x: Floats, weights: Floats, names: Sequence[str], captions: Sequen
     for number, caption in enumerate(captions):
         upper, lower = grid[2 * number], grid[2 * number + 1]
         _features(upper, x[number], names)
-        upper.set_title(caption, fontsize=9, loc="left")
+        upper.set_title(plain(caption), fontsize=9, loc="left", parse_math=False)
         upper.tick_params(labelbottom=False)
         lower.bar(np.arange(1, x.shape[1] + 1), weights[number], width=1.0, color=ACCENT)
         lower.axhline(1 / x.shape[1], color=GREY, linewidth=0.8, linestyle="--")
@@ -116,7 +116,7 @@ def evolution(x: Floats, states: Floats, names: Sequence[str], caption: str, pat
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 5.6), layout="constrained")
-    figure.suptitle(f"How the state evolves as the series is read\n{caption}", fontsize=11)
+    figure.suptitle(f"How the state evolves as the series is read\n{plain(caption)}", parse_math=False, fontsize=11)
     upper, lower = figure.subplots(2, 1, height_ratios=(1, 2))
     _features(upper, x, names)
     upper.tick_params(labelbottom=False)
@@ -139,13 +139,8 @@ def _features(axes: "Axes", x: Floats, names: Sequence[str]) -> None:
         values = x[:, column]
         color = COLORS[column]
         if (values == 0).mean() > 0.5:
-            axes.vlines(steps[values != 0], 0, values[values != 0], color=ACCENT, linewidth=2.5, label=_name(name))
+            axes.vlines(steps[values != 0], 0, values[values != 0], color=ACCENT, linewidth=2.5, label=label(name))
         else:
-            axes.plot(steps, values, color=color, linewidth=1.1, marker="o", markersize=2, label=_name(name))
+            axes.plot(steps, values, color=color, linewidth=1.1, marker="o", markersize=2, label=label(name))
     axes.set_xlim(0.5, len(x) + 0.5)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _name(text: str) -> str:
-    """A name as a label shows it: without formulas, not too long."""
-    return short(drawable(text).replace("\u2423", " "), LONGEST_NAME).replace("$", r"\$")

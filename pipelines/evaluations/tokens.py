@@ -42,8 +42,10 @@ def run(task: Task, config: TokensEvaluateConfig) -> dict[str, float]:
     learning_curves(task.trained / "history.csv", task.learning, task.pictures / "learning_curves.png")
     _mistakes(task, logits, config.mistakes)
     _attention(task, logits, config.examples)
-    x = _example(task, logits, config.steps)
-    _evolution(task, x)
+    position = _example(task, logits, config.steps)
+    x = task.x[position][None].clone()
+    x[:, config.steps :] = 0
+    _evolution(task, x, int(task.y[position]))
     _heads(task, x)
     found = _filters(task, config.filters)
     scores = classification.scores(logits, task.y, task.card, config.calibration_bins)
@@ -104,19 +106,17 @@ def _passages(task: Task, positions: list[int], captions: list[str]) -> list[Pas
     return found
 
 
-def _example(task: Task, logits: "Tensor", most: int) -> "Tensor":
-    """One sequence (1, length) that was read right if there is one: the longest of at most `most` tokens, or cut."""
+def _example(task: Task, logits: "Tensor", most: int) -> int:
+    """The position of a sequence that was read right, if there is one; the longest of at most `most` tokens."""
     lengths = (task.x != 0).sum(1)
     right = logits.argmax(1) == task.y
     fits = lengths <= most
     # What was read right goes before what was not, what fits before what must be cut, long before short.
-    rank = right.long() * 2 * most + fits.long() * most + lengths.clamp(max=most) * fits
-    x = task.x[rank.argmax()][None].clone()
-    x[:, most:] = 0
-    return x
+    rank = right * 4 * most + fits * (most + lengths)
+    return int(rank.argmax())
 
 
-def _evolution(task: Task, x: "Tensor") -> None:
+def _evolution(task: Task, x: "Tensor", label: int) -> None:
     """Draw a recurrent network's states over one sequence (1, length), and what it would answer after each token."""
     states = reading.states(task.model, x)
     if states is None:
@@ -126,8 +126,7 @@ def _evolution(task: Task, x: "Tensor") -> None:
     logits, _ = predict(task.model, prefixes)
     path = task.pictures / "state_evolution.png"
     shares = logits.softmax(1).numpy()
-    actual = int(task.y[(task.x[:, : len(tokens)] == x[:, : len(tokens)]).all(1)][0])
-    caption = f"a sequence of the class {task.card['classes'][actual]}"
+    caption = f"a sequence of the class {task.card['classes'][label]}"
     evolution(tokens, states[0, : len(tokens)], shares, task.card["classes"], caption, path)
 
 
@@ -139,7 +138,7 @@ def _heads(task: Task, x: "Tensor") -> None:
     tokens = names(task.card, x[0])
     count = len(tokens)
     weights = {
-        f"layer {block + 1}, head {head + 1}": found[block, 0, head, :count, :count]
+        f"block {block + 1}, head {head + 1}": found[block, 0, head, :count, :count]
         for block in range(found.shape[0])
         for head in range(found.shape[2])
     }

@@ -10,7 +10,7 @@ from lit_models.cohort.data import CohortData
 from lit_models.cohort.engine import Engine, Setting
 from lit_models.cohort.lanes import Lane
 from tests.lit_models import samples
-from tests.lit_models.samples import family_of, form_of
+from tests.lit_models.samples import family_of, form_of, spec_of
 
 SPEC = samples.IMAGE
 SMALL: dict[str, dict[str, Any]] = {
@@ -46,14 +46,14 @@ def setting(case: str, dtype: torch.dtype = torch.float64, epochs: int = 5) -> S
 
 
 def lanes(case: str, configs: list[dict[str, Any]]) -> list[Lane]:
-    """One lane for each config; what a family does not have is left out."""
-    family = family_of(case)
-    kind = FAMILIES[family].Config
-    small = SMALL.get(family, {})
-    return [
-        Lane(n, kind(**{k: v for k, v in {"batch_size": 8, **small, **c}.items() if k in kind.model_fields}), 100 + n)
-        for n, c in enumerate(configs)
-    ]
+    """One lane for each config; what a family does not have, or its data have no use for, is left out."""
+    kind, spec = FAMILIES[family_of(case)].Config, spec_of(form_of(case))
+    # Only classes can be smoothed.
+    without = set() if spec.classes else {"label_smoothing"}
+    names = kind.model_fields.keys() - without
+    full = [{"batch_size": 8, **SMALL.get(family_of(case), {}), **config} for config in configs]
+    own = [{name: value for name, value in config.items() if name in names} for config in full]
+    return [Lane(n, kind(**config), 100 + n) for n, config in enumerate(own)]
 
 
 def difference(one: Engine, other: Engine, trial: int) -> float:

@@ -49,8 +49,8 @@ def does(case: str, trick: str) -> bool:
     essence = next(name for name in names if name in TRICKS[trick])
     if essence not in kind.model_fields:
         return False
-    own = {name: value for name, value in TRICKS[trick].items() if name in kind.model_fields}
-    return not kind(**own).problem(spec_of(form_of(case)))
+    lane = lanes(case, [TRICKS[trick]])[0]
+    return not lane.config.problem(spec_of(form_of(case)))
 
 
 FULL = [(case, optimizer, trick) for case in FUSED for trick in TRICKS if does(case, trick) for optimizer in OPTIMIZERS]

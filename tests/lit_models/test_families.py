@@ -15,7 +15,7 @@ from torch.export import Dim, export
 
 from lit_models import FAMILIES, FamilyConfig, ImageSpec, LitModel
 from lit_models.cnn import CNNConfig
-from lit_models.cohort.cost import obstacle
+from lit_models.cohort.cost import obstacle, step_cost
 from lit_models.cohort.engine import Setting
 from lit_models.cohort.lanes import Lane
 from lit_models.forms import FORMS
@@ -163,6 +163,14 @@ def test_can_be_fused(case: str) -> None:
     kind = FAMILIES[family_of(case)]
     lanes = [Lane(n, made(case, dropout=0.1 * n).config, n) for n in range(3)]
     assert obstacle(lanes, Setting(kind, data(form_of(case)), 5)) == ""
+
+
+@cases
+def test_a_step_is_counted_without_computing(case: str) -> None:
+    kind = FAMILIES[family_of(case)]
+    cost = step_cost(kind, made(case).config, spec_of(form_of(case)), samples=10)
+    assert cost.bytes > 0
+    assert cost.flops > 0
 
 
 @families

@@ -5,6 +5,7 @@ import hashlib
 import io
 import struct
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,29 +82,96 @@ def image_folder(folder: Path) -> Path:
     return folder
 
 
+def cora() -> bytes:
+    """An archive in Cora's form: thirty papers of three fields, each cited by the next."""
+    papers = ["\t".join([str(i), *("01"[word == i % 4] for word in range(6)), f"Field{i % 3}"]) for i in range(30)]
+    cites = [f"{i}\t{i + 1}" for i in range(29)]
+    files = {"cora.content": papers, "cora.cites": cites}
+    return tar_gz({name: ("\n".join(lines) + "\n").encode() for name, lines in files.items()}, "cora/")
+
+
+def _lines(folder: Path, name: str, lines: list[str]) -> str:
+    (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(folder / name)
+
+
+def _mnist(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = {"mirrors": [str(folder)]}
+    for role, values in mnist_parts().items():
+        content = zipped(idx(values)) if "images" in role else idx(values)
+        (folder / role).write_bytes(content)
+        config[role] = {"name": role, "checksum": checksum(content)}
+    return config
+
+
+def _archive(folder: Path, content: bytes) -> dict[str, Any]:
+    (folder / "archive.tar.gz").write_bytes(content)
+    return {"urls": [str(folder / "archive.tar.gz")], "checksum": checksum(content)}
+
+
+def _forecast(folder: Path) -> dict[str, Any]:
+    rows = [f"{hour},{np.sin(hour / 3):.4f},{np.cos(hour / 5):.4f}" for hour in range(90)]
+    return {"path": _lines(folder, "series.csv", ["time,value,wind", *rows])}
+
+
+def _text_files(folder: Path) -> dict[str, Any]:
+    texts = folder / "texts"
+    texts.mkdir()
+    for number in range(6):
+        words = [f"Sentence {n} of letter {number} goes on for a while." for n in range(12)]
+        (texts / f"{number}.txt").write_text(" ".join(words) + "\n", encoding="utf-8")
+    return {"path": str(texts)}
+
+
+def _edge_list(folder: Path) -> dict[str, Any]:
+    edges = [f"n{a},n{(a + step) % 18}" for a in range(18) for step in (1, 3)]
+    nodes = [f"n{a},{a % 3},{a / 18:.3f},{'even' if a % 2 else 'odd'}" for a in range(18)]
+    return {
+        "edges": _lines(folder, "edges.csv", ["source,target", *edges]),
+        "nodes": _lines(folder, "nodes.csv", ["node,third,place,label", *nodes]),
+    }
+
+
+SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "digits": lambda folder: {},
+    "mnist": _mnist,
+    "cifar10": lambda folder: _archive(folder, tar_gz(cifar_members())),
+    "image_folder": lambda folder: {"path": str(image_folder(folder / "pets"))},
+    "dna": lambda folder: {"sequences": 60},
+    "notes": lambda folder: {"melodies": 40},
+    "texts": lambda folder: {},
+    "temporal_order": lambda folder: {"sequences": 60},
+    "adding": lambda folder: {"sequences": 40, "length": 9},
+    "eeg": lambda folder: {},
+    "forecast": _forecast,
+    "translate": lambda folder: {"pairs": 60, "held_out_pairs": 10},
+    "pairs_file": lambda folder: {
+        "path": _lines(folder, "p.tsv", [f"the number {n}\tdie Zahl {n}" for n in range(40)])
+    },
+    "python_docs": lambda folder: {},
+    "text_files": _text_files,
+    "karate": lambda folder: {},
+    "cora": lambda folder: _archive(folder, cora()),
+    "edge_list": _edge_list,
+    "graph_classes": lambda folder: {"graphs": 32},
+    "gym": lambda folder: {},
+}
+SMALL: dict[str, dict[str, Any]] = {
+    "image_folder": {"size": 12},
+    "cora": {"per_class": 2, "val": 5, "test": 10},
+    "text_files": {"length": 8, "vocabulary": 300},
+}
+
+
 def source(kind: str, folder: Path) -> dict[str, Any]:
     """Put a small dataset of that kind into the empty `folder`; return the FetchConfig that finds it."""
-    if kind == "digits":
-        return {}
-    if kind == "mnist":
-        config: dict[str, Any] = {"mirrors": [str(folder)]}
-        for role, values in mnist_parts().items():
-            content = zipped(idx(values)) if "images" in role else idx(values)
-            (folder / role).write_bytes(content)
-            config[role] = {"name": role, "checksum": checksum(content)}
-        return config
-    if kind == "cifar10":
-        content = tar_gz(cifar_members())
-        (folder / "cifar.tar.gz").write_bytes(content)
-        return {"urls": [str(folder / "cifar.tar.gz")], "checksum": checksum(content)}
-    if kind == "image_folder":
-        return {"path": str(image_folder(folder / "pets"))}
-    raise AssertionError(f"add a small {kind} here: every dataset is tested")
+    assert kind in SOURCES, f"add a small {kind} here: every dataset is tested"
+    return SOURCES[kind](folder)
 
 
 def small(kind: str) -> dict[str, Any]:
     """The PrepareConfig that suits the small dataset of that kind."""
-    return {"size": 12} if kind == "image_folder" else {}
+    return SMALL.get(kind, {})
 
 
 def fetched(kind: str, folder: Path) -> Path:

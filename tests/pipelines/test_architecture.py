@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+import lit_models
+from pipelines.datasets import DATASETS
+
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*ROOT.glob("pipelines/**/*.py"), *ROOT.glob("lit_models/**/*.py"), *ROOT.glob("infra/**/*.py")])
 STAGES = ("fetch", "prepare", "augment", "search", "train", "evaluate", "report")
@@ -38,7 +41,12 @@ SCHEMA = {
     f"pipelines/{name}.py"
     for name in ("params", "section", "explain", "nearest", "yaml_source", "family_faults", "machine")
 }
-TABLES = {"lit_models/__init__.py", "pipelines/datasets/__init__.py", "pipelines/searchers.py"}
+TABLES = {
+    "lit_models/__init__.py",
+    "lit_models/forms.py",
+    "pipelines/searchers.py",
+    *(f"pipelines/{name}/__init__.py" for name in ("datasets", "augmentations", "evaluations")),
+}
 PLUMBING = {
     f"pipelines/{name}.py"
     for name in (
@@ -68,8 +76,8 @@ PLUMBING = {
 # What a kind of dataset needs to read raw bytes, which `fetch` does not do.
 ONLY_READ = {f"pipelines/datasets/{name}.py" for name in ("base", "decode", "pixels")}
 TRANSPORT = {f"pipelines/datasets/{name}.py" for name in ("download", "sources", "progress", "raw")}
-FAMILIES = {path.name for path in ROOT.glob("lit_models/*.py") if "(LitModel)" in path.read_text()}
-KINDS = {path.name for path in ROOT.glob("pipelines/datasets/*.py") if "= Dataset(" in path.read_text()}
+FAMILIES = {f"{name}.py" for name in lit_models.FAMILIES}
+KINDS = {f"{kind}.py" for kind in DATASETS}
 
 
 def name_of(path: Path) -> str:

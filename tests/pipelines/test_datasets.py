@@ -216,7 +216,6 @@ def test_configs_are_imported_without_what_is_heavy() -> None:
                             cwd=Path(__file__).parents[2]).stdout  # fmt: skip
     heavy = {
         "torch",
-        "torchvision",
         "sklearn",
         "PIL",
         "fsspec",

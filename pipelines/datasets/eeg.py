@@ -1,0 +1,5 @@
+"""Temporary."""
+
+from pipelines.datasets.forecast import EEG
+
+__all__ = ["EEG"]

@@ -1,0 +1,99 @@
+"""Pictures of models of text: a page of samples, and where two heads look."""
+
+import textwrap
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.datasets.tokenization import encode
+from pipelines.evaluations.lettering import MONOSPACE, plain
+from pipelines.evaluations.sequence_pictures import heads
+from pipelines.pictures import save
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from lit_models.gpt import GPT
+
+INK, ACCENT = "#22303c", "#22577a"
+COLUMNS, LINES = 100, 14
+"""Letters of a line and lines of a sample on the page; what is longer is cut."""
+PAGE, MARGIN, LEADING, SIZE = 9.0, 0.4, 0.17, 9
+"""Width, margin and distance of lines in inches; points of a letter."""
+MOST_STEPS = 32
+
+
+def samples_page(samples: Sequence[tuple[float, str]], prompt: str, picture: Path) -> None:
+    """Draw a page of samples, one below the other, each under its temperature.
+
+    Args:
+        samples: temperature and text of each.
+        prompt: what all go on from.
+        picture: the PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    blocks = [(f"temperature {temperature:g}", _wrapped(text)) for temperature, text in samples]
+    height = 2 * MARGIN + 0.3 + sum(0.55 + LEADING * len(lines) for _, lines in blocks)
+    figure = Figure(figsize=(PAGE, height))
+
+    def write(y: float, text: str, **style: Any) -> None:
+        options = {"va": "top", "parse_math": False, "color": INK, "fontsize": SIZE, **style}
+        figure.text(MARGIN / PAGE, y / height, text, **options)
+
+    top = height - MARGIN
+    shown = f"going on from {plain(prompt)!r}" if prompt else "beginning a document"
+    write(top, f"Samples, {shown}", fontsize=13)
+    top -= 0.5
+    for caption, lines in blocks:
+        write(top, caption, color=ACCENT, fontsize=10, weight="bold")
+        top -= 0.25
+        for line in lines:
+            write(top, line, family=MONOSPACE)
+            top -= LEADING
+        top -= 0.3
+    save(figure, picture)
+
+
+def _wrapped(text: str) -> list[str]:
+    """The text as lines that fit the page, blank ones after one another as one; an ellipsis where there are more."""
+    lines: list[str] = []
+    for line in text.expandtabs(4).split("\n"):
+        indent = " " * min(len(line) - len(line.lstrip()), COLUMNS // 2)
+        wrapped = textwrap.wrap(plain(line), COLUMNS, subsequent_indent=indent, drop_whitespace=False) or [""]
+        lines += wrapped if wrapped != [""] or (lines and lines[-1]) else []
+    return lines if len(lines) <= LINES else [*lines[: LINES - 1], "\u2026"]
+
+
+def two_heads(network: "GPT", tokenizer: "Tokenizer", sentence: str, picture: Path) -> None:
+    """Draw where the two heads that differ most look, over one sentence; none if there is one head in all."""
+    import torch
+
+    ids = encode(tokenizer, [sentence])[:-1][: min(MOST_STEPS, network.length)]  # END before it, but not after
+    tokens = [tokenizer.decode([token], skip_special_tokens=False) for token in ids]
+    with torch.inference_mode():
+        weights = network.attention(torch.from_numpy(ids).unsqueeze(0))[:, 0].double().numpy()
+    names = differing_heads(weights)
+    if len(names) == 2:
+        found = [weights[block, head] for block, head in names]
+        titles = [f"block {block + 1}, head {head + 1}" for block, head in names]
+        heads(tokens, found, titles, picture)
+
+
+def differing_heads(weights: NDArray[np.floating[Any]]) -> list[tuple[int, int]]:
+    """The block and head of the two that differ most, of weights (blocks, heads, T, S); of fewer, all.
+
+    The first step does not count: heads that have nothing to say look there (Xiao et al., attention sinks, 2023).
+    """
+    blocks, count = weights.shape[:2]
+    places = [(block, head) for block in range(blocks) for head in range(count)]
+    pairs = list(combinations(places, 2))
+    if not pairs:
+        return places
+    told = weights[..., 1:]
+    differences = [float(np.abs(told[one] - told[other]).sum()) for one, other in pairs]
+    return list(pairs[int(np.argmax(differences))])
