@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from lit_models.control_spec import ControlSpec
-from lit_models.graph_spec import GraphsSpec, GraphSpec
+from lit_models.graph_spec import GraphSpec, GraphsSpec
 from lit_models.sequence_spec import PairSpec, SeriesSpec, TextSpec, TokenSpec
 from lit_models.spec import DataSpec, ImageSpec
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import lineage, outs, places, stage
+from pipelines.headlines import HEADLINES
 from pipelines.stage import Stage
 
 if TYPE_CHECKING:
@@ -24,13 +25,13 @@ def evaluate(work: Stage) -> None:
 
     target = places.results(work.key)
     card = json.loads((places.model(work.key) / "model.json").read_text())
-    evaluation = EVALUATIONS[work.params.form(work.params.experiments[work.key].dataset)]
+    form = work.params.form(work.params.experiments[work.key].dataset)
     with Delivery(), Journal(work.title) as journal:
         run, _ = lineage.start_run(journal, work, "test", trial=str(card["trial"]))
         journal.params(run, card["hyperparameters"])
         places_of_outs = (target / "metrics.json", target / "plots", target / "journal.jsonl")
         with outs.staged(*places_of_outs) as (metrics, plots, out):
-            scores = _evaluate(work, card, evaluation, plots)
+            scores = _evaluate(work, card, EVALUATIONS[form], plots)
             metrics.write_text(json.dumps(scores, indent=2) + "\n")
             journal.metrics(run, 0, scores)
             journal.artifact(run, metrics, "metrics.json")
@@ -38,7 +39,7 @@ def evaluate(work: Stage) -> None:
                 journal.artifact(run, file, f"plots/{file.relative_to(plots).as_posix()}")
             journal.end(run)
             journal.save(out)
-    name = evaluation.headline
+    name = HEADLINES[form].name
     work.say(
         f"test {name.replace('_', ' ')} {scores[name]:.4f} (baseline {scores['baseline']:.4f}), "
         f"{scores['parameters']:,.0f} parameters"

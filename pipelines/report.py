@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from pipelines import outs, places, stage
+from pipelines.headlines import HEADLINES
 from pipelines.section import Section
 from pipelines.stage import Stage
 
@@ -75,7 +76,6 @@ def report(work: Stage) -> None:
 def _entry(work: Stage, key: str) -> Entry:
     from ruamel.yaml import YAML
 
-    from pipelines.evaluations import EVALUATIONS
     from pipelines.faults import Fault
 
     results, section = places.results(key), work.params.experiments[key]
@@ -85,14 +85,14 @@ def _entry(work: Stage, key: str) -> Entry:
     except FileNotFoundError as error:
         raise Fault(f"{error.filename} is missing; run: dvc repro evaluate@{key}") from None
     seconds = _search_seconds(results / "search" / "timings.parquet") + scores["seconds"]
-    evaluation = EVALUATIONS[work.params.form(section.dataset)]
+    headline = HEADLINES[work.params.form(section.dataset)]
     return Entry(
         key=key,
         dataset=section.dataset,
         family=section.family,
-        metric=evaluation.headline,
-        higher_is_better=evaluation.higher_is_better,
-        score=scores[evaluation.headline],
+        metric=headline.name,
+        higher_is_better=headline.higher_is_better,
+        score=scores[headline.name],
         baseline=scores["baseline"],
         parameters=int(scores["parameters"]),
         seconds=seconds,

@@ -9,6 +9,7 @@ from pipelines.augmentations.image import IMAGE
 from pipelines.augmentations.none import NONE
 from pipelines.augmentations.notes import NOTES
 from pipelines.augmentations.pairs import PAIRS
+from pipelines.augmentations.series import SERIES
 from pipelines.augmentations.tokens import TOKENS
 
 AUGMENTATIONS: dict[str, Augmentation[Any]] = {
@@ -17,7 +18,7 @@ AUGMENTATIONS: dict[str, Augmentation[Any]] = {
     "dna": DNA,
     "notes": NOTES,
     "tokens": TOKENS,
-    "series": NONE,
+    "series": SERIES,
     "pairs": PAIRS,
     "graphs": GRAPHS,
 }

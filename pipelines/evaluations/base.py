@@ -68,12 +68,9 @@ class Evaluation(Generic[Options]):
 
     Attributes:
         Config: the section `experiments.<key>.evaluate`.
-        run: `run(task, config)` draws pictures and returns scores, the headline and `baseline` among them.
-        headline: the score that counts, by its name.
-        higher_is_better: whether a higher headline is better.
+        run: `run(task, config)` draws pictures and returns scores, among them the form's headline (headlines.py), and
+            the same of a naive baseline as `baseline`.
     """
 
     Config: type[Options]
     run: Callable[[Task, Options], dict[str, float]]
-    headline: str
-    higher_is_better: bool

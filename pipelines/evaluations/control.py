@@ -82,4 +82,4 @@ def _film(task: Task, config: ControlEvaluateConfig, steps: int) -> None:
         control_pictures.animation(frames, task.pictures / "agent.gif")
 
 
-CONTROL = Evaluation(ControlEvaluateConfig, run, headline="mean_return", higher_is_better=True)
+CONTROL = Evaluation(ControlEvaluateConfig, run)

@@ -61,5 +61,5 @@ def run_graphs(task: Task, config: GraphsEvaluateConfig) -> dict[str, float]:
     return scores
 
 
-GRAPH = Evaluation(GraphEvaluateConfig, run_graph, headline="accuracy", higher_is_better=True)
-GRAPHS = Evaluation(GraphsEvaluateConfig, run_graphs, headline="accuracy", higher_is_better=True)
+GRAPH = Evaluation(GraphEvaluateConfig, run_graph)
+GRAPHS = Evaluation(GraphsEvaluateConfig, run_graphs)

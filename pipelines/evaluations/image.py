@@ -39,4 +39,4 @@ def run(task: Task, config: ImageEvaluateConfig) -> dict[str, float]:
     return {**scores, "images_per_second": speed}
 
 
-IMAGE = Evaluation(ImageEvaluateConfig, run, headline="accuracy", higher_is_better=True)
+IMAGE = Evaluation(ImageEvaluateConfig, run)

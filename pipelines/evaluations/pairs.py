@@ -183,4 +183,4 @@ def _text(card: dict[str, Any], side: str, ids: "Tensor") -> str:
     return joined(words(card, side, ids.tolist()), card["tokens"])
 
 
-PAIRS = Evaluation(PairsEvaluateConfig, run, headline="exact_match", higher_is_better=True)
+PAIRS = Evaluation(PairsEvaluateConfig, run)

@@ -23,10 +23,10 @@ def readout_weights(model: "LitModel", x: "Tensor") -> Floats | None:
 
 
 def states(model: "LitModel", x: "Tensor") -> Floats | None:
-    """The last layer's states (N, T, units) of a recurrent network, None of another."""
+    """The states (N, T, units) of a recurrent network's last layer, as it reads forwards; None of another network."""
     from lit_models.rnn import LitRNN
 
-    return _told(model.states, x) if isinstance(model, LitRNN) else None
+    return _told(model.states, x)[..., : model.config.width] if isinstance(model, LitRNN) else None
 
 
 def head_weights(model: "LitModel", x: "Tensor") -> Floats | None:

@@ -117,4 +117,4 @@ def _table(path: Path, names: list[str], actual: Floats, predicted: Floats) -> N
             writer.writerow([number, *(f"{value:.6g}" for value in pairs.reshape(-1))])
 
 
-SERIES = Evaluation(SeriesEvaluateConfig, run, headline="mse", higher_is_better=False)
+SERIES = Evaluation(SeriesEvaluateConfig, run)

@@ -134,4 +134,4 @@ def _speed(network: "GPT") -> float:
     return SPEED_TOKENS / fastest
 
 
-TEXT = Evaluation(TextEvaluateConfig, run, headline="bits_per_byte", higher_is_better=False)
+TEXT = Evaluation(TextEvaluateConfig, run)

@@ -60,13 +60,18 @@ def samples_page(samples: Sequence[tuple[float, str]], prompt: str, picture: Pat
 
 
 def _wrapped(text: str) -> list[str]:
-    """The text as lines that fit the page, blank ones after one another as one; an ellipsis where there are more."""
+    """The text as lines that fit the page, several blank ones as one; an ellipsis where there are more."""
     lines: list[str] = []
     for line in text.expandtabs(4).split("\n"):
-        indent = " " * min(len(line) - len(line.lstrip()), COLUMNS // 2)
-        wrapped = textwrap.wrap(plain(line), COLUMNS, subsequent_indent=indent, drop_whitespace=False) or [""]
-        lines += wrapped if wrapped != [""] or (lines and lines[-1]) else []
-    return lines if len(lines) <= LINES else [*lines[: LINES - 1], "\u2026"]
+        if line.strip():
+            indent = " " * min(len(line) - len(line.lstrip()), COLUMNS // 2)
+            lines += textwrap.wrap(plain(line), COLUMNS, subsequent_indent=indent)
+        elif lines and lines[-1]:
+            lines.append("")
+    kept = lines[: LINES - 1] if len(lines) > LINES else lines
+    while kept and not kept[-1]:
+        kept.pop()
+    return [*kept, "\u2026"] if len(lines) > LINES else kept
 
 
 def two_heads(network: "GPT", tokenizer: "Tokenizer", sentence: str, picture: Path) -> None:

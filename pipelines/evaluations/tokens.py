@@ -162,4 +162,4 @@ def _filters(task: Task, most: int) -> dict[str, float]:
     return {"motif_correlation": min(match.correlation for match in matches.values())}
 
 
-TOKENS = Evaluation(TokensEvaluateConfig, run, headline="accuracy", higher_is_better=True)
+TOKENS = Evaluation(TokensEvaluateConfig, run)

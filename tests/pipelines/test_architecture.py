@@ -73,8 +73,18 @@ PLUMBING = {
         "cohort_queue",
     )
 }
-# What a kind of dataset needs to read raw bytes, which `fetch` does not do.
-ONLY_READ = {f"pipelines/datasets/{name}.py" for name in ("base", "decode", "pixels")}
+# What a kind of dataset needs to read raw bytes and write prepared data, which `fetch` does not do.
+ONLY_READ = {
+    *(f"pipelines/{name}.py" for name in ("prepared", "splits")),
+    *(
+        f"pipelines/datasets/{name}.py"
+        for name in (
+            *("base", "decode", "pixels", "images", "image_writer", "fasta", "tables", "times"),
+            *("tokens", "series", "text", "tokenization", "pairs", "graphs"),
+        )
+    ),
+    *(f"lit_models/{name}.py" for name in ("spec", "sequence_spec", "graph_spec", "control_spec")),
+}
 TRANSPORT = {f"pipelines/datasets/{name}.py" for name in ("download", "sources", "progress", "raw")}
 FAMILIES = {f"{name}.py" for name in lit_models.FAMILIES}
 KINDS = {f"{kind}.py" for kind in DATASETS}

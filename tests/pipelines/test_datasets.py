@@ -12,12 +12,13 @@ from pydantic import ValidationError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 
-from lit_models.forms import load_spec
+from lit_models.forms import FORMS, load_spec
 from pipelines.augmentations import AUGMENTATIONS
 from pipelines.datasets import DATASETS
 from pipelines.datasets.images import Examples, ImagePrepareConfig
 from pipelines.evaluations import EVALUATIONS
 from pipelines.faults import Fault
+from pipelines.headlines import HEADLINES
 from pipelines.splits import split
 from tests.pipelines.samples import fetched, small, source
 
@@ -185,7 +186,7 @@ def test_every_key_is_described(kind: str) -> None:
 
 def test_the_table_names_its_entries() -> None:
     assert all(name == dataset.name for name, dataset in DATASETS.items())
-    assert set(EVALUATIONS) == {dataset.form for dataset in DATASETS.values()}
+    assert set(EVALUATIONS) == set(HEADLINES) == set(FORMS) == {dataset.form for dataset in DATASETS.values()}
     assert {dataset.augmentation for dataset in DATASETS.values()} | {"none"} == set(AUGMENTATIONS)
 
 

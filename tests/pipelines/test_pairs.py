@@ -40,6 +40,7 @@ from pipelines.evaluations.base import Task
 from pipelines.evaluations.pairs import PAIRS as EVALUATION
 from pipelines.evaluations.pairs import PairsEvaluateConfig, Result, words
 from pipelines.faults import Fault
+from pipelines.headlines import HEADLINES
 
 SENTENCES = [(f"w{'abcde'[i % 5]} is {i}", f"{i} ist w{'abcde'[i % 5]}!") for i in range(60)]
 LONGER = [(f"now a longer one is {i}", f"{i} ist jetzt ein langes") for i in range(10)]
@@ -255,7 +256,7 @@ def test_scores_count_what_is_right_in_every_token(tmp_path: Path) -> None:
     assert scores["held_out_beam_exact_match"] == 0
     assert scores["held_out_beam_bleu"] < 50
     assert scores["baseline"] == 0
-    assert EVALUATION.headline in scores
+    assert HEADLINES["pairs"].name in scores
     names = {path.name for path in task.pictures.iterdir()}
     assert {"accuracy_by_length.png", "cross_attention_two_heads.png", "self_attention_two_heads.png"} < names
     with (task.tables / "translations.csv").open(newline="", encoding="utf-8") as file:

@@ -19,6 +19,7 @@ from pipelines.evaluations.lettering import drawable, label, plain, short
 from pipelines.evaluations.sequence_pictures import Passage, evolution, heads, passages
 from pipelines.evaluations.series import SERIES, SeriesEvaluateConfig, baseline, scores
 from pipelines.evaluations.tokens import TOKENS, TokensEvaluateConfig, names
+from pipelines.headlines import HEADLINES
 from pipelines.prepared import write_part
 
 HISTORY = "epoch,train_loss,val_loss,val_accuracy\n1,1.2,1.3,0.4\n2,1.0,1.1,0.5\n"
@@ -124,7 +125,7 @@ def test_the_baseline_is_the_last_value_or_the_mean() -> None:
 def test_series_are_pictured(start: float | str, tmp_path: Path) -> None:
     task = series_task(tmp_path, {"name": "time (s)", "start": start, "step": 3600.0}, readout="attention", width=8)
     found = SERIES.run(task, SeriesEvaluateConfig(steps=10))
-    assert {SERIES.headline, "baseline"} <= set(found)
+    assert {HEADLINES["series"].name, "baseline"} <= set(found)
     expected = {"predicted_and_actual", "forecast_over_time", "attention_over_steps", "state_evolution"}
     assert pictures(task) == expected | {"learning_curves"}
     with (task.tables / "predictions.csv").open(newline="", encoding="utf-8") as file:
@@ -185,7 +186,7 @@ def test_names_leave_the_padding_out() -> None:
 
 
 def test_what_a_model_does_not_have_it_does_not_tell(tmp_path: Path) -> None:
-    task = token_task("rnn", tmp_path, width=8)
+    task = token_task("rnn", tmp_path, width=8, bidirectional=True)
     x = task.x[:2]
     assert reading.readout_weights(task.model, x) is None
     assert reading.head_weights(task.model, x) is None

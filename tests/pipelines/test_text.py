@@ -34,6 +34,7 @@ from pipelines.evaluations.base import Task
 from pipelines.evaluations.text import TEXT, TextEvaluateConfig
 from pipelines.evaluations.text_pictures import differing_heads
 from pipelines.faults import Fault
+from pipelines.headlines import HEADLINES
 
 STRANGE = "naïve “Größe” 字 🙂\ttab, $x^2$ and <|end|> itself"
 
@@ -330,7 +331,7 @@ def test_bits_per_byte_are_those_of_the_test_part(tmp_path: Path) -> None:
     assert scores["perplexity"] == pytest.approx(math.exp(-float(told.mean())))
     assert scores["token_accuracy"] == pytest.approx(float((made.model(made.x).argmax(2) == made.y).double().mean()))
     assert scores["baseline"] == made.card["parts"]["test"]["unigram_bits_per_byte"] > 0
-    assert scores[TEXT.headline] == scores["bits_per_byte"]
+    assert scores[HEADLINES["text"].name] == scores["bits_per_byte"]
     assert scores["tokens_per_second"] > 0
 
 
