@@ -1,6 +1,6 @@
 # Finds uv, or installs it from PyPI privately into this checkout; everything else is `uv run …`.
 .DEFAULT_GOAL := help
-.PHONY: help setup params repro test test-matrix test-chaos check ui bench bench-search bench-scale bench-tracking bench-gpu
+.PHONY: help setup params repro test test-margins test-matrix test-chaos check ui bench bench-search bench-scale bench-tracking bench-generation bench-gpu
 
 # Some containers forbid Python to keep its bytecode; then every process compiles every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -35,6 +35,9 @@ repro: params  ## from raw data to evaluated, registered models: dvc repro
 test: params  ## the whole test suite, with coverage
 	@$(RUN) pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=90
 
+test-margins: params  ## default experiments beat their baselines as README says, after make repro
+	@$(RUN) pytest -m margins tests/e2e/test_margins.py
+
 test-matrix: params  ## fused equals lone for every optimizer, family and trick
 	@$(RUN) pytest -n 2 --dist worksteal -m matrix tests/lit_models
 
@@ -58,6 +61,9 @@ bench-scale: params  ## what 100 to 10,000 trials cost the search's own process;
 
 bench-tracking: params  ## a search of 64 lanes with tracking and without; about seven minutes
 	@$(RUN) python -m tests.benchmarks.tracking
+
+bench-generation: params  ## text by a GPT with cached keys and values, against without
+	@$(RUN) python -m tests.benchmarks.generation
 
 bench-gpu: .venv/ready  ## fused against one trial at a time on this machine's GPU
 	@$(RUN) python -m lit_models.cohort.bench --device cuda --quick

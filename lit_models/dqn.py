@@ -21,6 +21,7 @@ TARGET, REPLAY = "target.", "replay."
 class DQNConfig(ControlConfig):
     """Hyperparameters of the deep Q-network."""
 
+    discount: float = Field(0.98, ge=0, le=1, description="worth of a reward one step later")
     gradient_clip: float = Field(10.0, ge=0, le=1e6, description="largest norm of the gradient; 0 is off")
     hidden: int = Field(128, ge=1, le=65536, description="units of each hidden layer")
     activation: Literal["relu", "gelu", "tanh"] = Field("relu", description="nonlinearity")
@@ -28,7 +29,7 @@ class DQNConfig(ControlConfig):
     learning_starts: int = Field(1000, ge=1, description="transitions before the first step, by random actions")
     explore_steps: int = Field(20_000, ge=1, description="transitions over which exploration falls to its end")
     explore_end: float = Field(0.05, ge=0, le=1, description="share of random actions in the end")
-    target_every: int = Field(100, ge=1, description="steps after which the target network is brought up to date")
+    target_every: int = Field(50, ge=1, description="steps after which the target network is brought up to date")
     double: bool = Field(True, description="let the network choose and the target judge (double Q-learning)")
 
     @model_validator(mode="after")

@@ -94,7 +94,8 @@ class Entry(nn.Module):
             self.vectors: nn.Module = Embedding(spec.vocabulary, width) if width else OneHot(spec.vocabulary)
             self.width = width or spec.vocabulary - 1
         else:
-            self.vectors = nn.Linear(spec.features, width) if width else nn.Identity()
+            # What follows adds a constant of its own, or takes it away (batch norm).
+            self.vectors = nn.Linear(spec.features, width, bias=False) if width else nn.Identity()
             self.width = width or spec.features
         self.drop = TokenDropout(token_dropout)
 

@@ -1,8 +1,6 @@
-"""One step ahead: forecasts of a person's own series, and of brain waves that matplotlib carries, no network needed."""
+"""One step ahead: forecasts of a person's own series."""
 
-import shutil
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,6 @@ from pipelines.faults import Fault
 from pipelines.section import Section
 
 FILE = "series.csv"
-EEG_FILE, CHANNELS, RATE = "eeg.dat", ("PG3", "PG5", "PG7", "PG9"), 80
-"""The file, its electrodes, and rows a second."""
 
 
 class ForecastFetch(Section):
@@ -30,15 +26,11 @@ class ForecastFetch(Section):
     )
 
 
-class EegFetch(Section):
-    """Ten seconds of an electroencephalogram, which matplotlib carries."""
-
-
 class WindowConfig(SplitConfig):
     """How any series is cut: windows of past rows, and the row after each to be forecast."""
 
     seed: int = Field(default=0, ge=0, lt=2**32, description="has no say: the last rows test, those before validate")
-    length: int = Field(default=16, ge=1, le=10_000, description="past rows that a forecast is made from")
+    length: int = Field(default=8, ge=1, le=10_000, description="past rows that a forecast is made from")
     tolerance: float = Field(
         default=0.5, gt=0, le=100, description="largest error of a hit, in standard deviations of what is forecast"
     )
@@ -88,44 +80,6 @@ def prepare(raw: Path, config: ForecastPrepare, folder: Path) -> str:
     return write_windows(np.array(values, np.float32), names, 1, time, config, folder)
 
 
-def fetch_eeg(config: EegFetch, folder: Path, base: Path) -> None:
-    """Copy matplotlib's file byte for byte into `folder`.
-
-    Raises:
-        Fault: matplotlib is not installed or no longer carries the file.
-    """
-    del config, base
-    spec = find_spec("matplotlib")  # finds the package without importing it, which takes a second
-    if spec is None or not spec.submodule_search_locations:
-        raise Fault("matplotlib is not installed, and the EEG comes with it: uv sync")
-    source = Path(spec.submodule_search_locations[0]) / "mpl-data" / "sample_data" / EEG_FILE
-    if not source.is_file():
-        raise Fault(f"this matplotlib carries no {EEG_FILE} (looked for {source})")
-    shutil.copyfile(source, folder / EEG_FILE)
-    write_manifest(folder)
-
-
-def prepare_eeg(raw: Path, config: WindowConfig, folder: Path) -> str:
-    """Write windows (N, length, 4) of all electrodes, and what followed at each (N, 4).
-
-    The file is of float64, little-endian, 4 a row: what the electrodes measured, scaled to unit variance.
-
-    Raises:
-        Fault: the file changed or was cut off, holds what is no number, or a part is too short for a window.
-    """
-    verified(raw)
-    path = raw / EEG_FILE
-    content = path.read_bytes()
-    row = 8 * len(CHANNELS)
-    if not content or len(content) % row:
-        raise Fault(f"{path} is cut off at byte offset {len(content)}: a row has {row} bytes")
-    values = np.frombuffer(content, "<f8").reshape(-1, len(CHANNELS))
-    if not np.isfinite(values).all():
-        raise Fault(f"{path} holds no number at byte offset {8 * int(np.argmin(np.isfinite(values)))}")
-    time = {"name": "time (s)", "start": 0.0, "step": 1 / RATE}
-    return write_windows(values.astype(np.float32), CHANNELS, len(CHANNELS), time, config, folder)
-
-
 def write_windows(
     values: series.Floats, names: Sequence[str], targets: int, time: dict[str, Any], config: WindowConfig, folder: Path
 ) -> str:
@@ -155,15 +109,4 @@ FORECAST = Dataset(
     fetch=fetch,
     prepare=prepare,
     sketch=unknown,
-)
-
-EEG = Dataset(
-    name="eeg",
-    form=series.FORM,
-    augmentation="series",
-    FetchConfig=EegFetch,
-    PrepareConfig=WindowConfig,
-    fetch=fetch_eeg,
-    prepare=prepare_eeg,
-    sketch=lambda fetch, prepare: series.sketch(prepare.length, len(CHANNELS), len(CHANNELS)),
 )

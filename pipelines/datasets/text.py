@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from pipelines.datasets.base import SplitConfig
+from pipelines.datasets.ngrams import bigram_bits, unigram, unigram_bits
 from pipelines.datasets.tokenization import (
     FILE,
     SMALLEST,
@@ -62,8 +63,8 @@ def prepare_text(documents: Sequence[Document], config: TextPrepareConfig, folde
     """Split documents, learn a tokenizer from those to train on, and write windows, card and tokenizer.
 
     A part's documents make one row of tokens, cut into windows side by side; the few tokens after the last whole window
-    are left out. The card has for each part its bytes per token and what a unigram model of the training part's tokens
-    needs for it, in bits per byte.
+    are left out. The card has for each part its bytes per token, and what models that count the training part's tokens
+    and pairs of tokens need for it, in bits per byte.
 
     Raises:
         Fault: there is no text, or too little for a window in each part.
@@ -183,16 +184,23 @@ def _windows(part: str, tokens: Tokens, config: TextPrepareConfig) -> tuple[Toke
 
 def _described(parts: Parts, windows: Mapping[str, tuple[Tokens, Tokens]], sizes: NDArray[np.int64]) -> dict[str, Any]:
     """What the card says of the parts; bits and bytes are of the tokens that are to be told, END with bits alone."""
-    counts = np.bincount(windows["train"][1].ravel(), minlength=len(sizes)) + 1  # as if each had been seen once more
-    bits = -np.log2(counts / counts.sum())
+    train = _flat(windows["train"])
+    probabilities = unigram(train[1], len(sizes))
     described: dict[str, dict[str, Any]] = {}
-    for part, (_, y) in windows.items():
+    for part, window in windows.items():
+        x, y = _flat(window)
         length = int(sizes[y].sum())
         described[part] = {
             "documents": [one.name for one in parts[part]],
             "bytes": length,
             "tokens": y.size,
             "bytes_per_token": length / y.size,
-            "unigram_bits_per_byte": float(bits[y].sum() / length),
+            "unigram_bits_per_byte": unigram_bits(probabilities, y) / length,
+            "bigram_bits_per_byte": bigram_bits(train, probabilities, x, y) / length,
         }
     return {"bytes_per_token": described["train"]["bytes_per_token"], "parts": described}
+
+
+def _flat(window: tuple[Tokens, Tokens]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The windows one after another."""
+    return window[0].ravel().astype(np.int64), window[1].ravel().astype(np.int64)

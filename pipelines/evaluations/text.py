@@ -1,4 +1,4 @@
-"""Tests models of running text: bits per byte beside a unigram model, samples, attention, speed of writing."""
+"""Tests models of running text: bits per byte beside models that count, samples, attention, speed of writing."""
 
 import math
 import time
@@ -82,10 +82,12 @@ def _scores(task: Task, sizes: Sequence[int]) -> dict[str, float]:
         pairs = zip(torch.split(task.x, BATCH), torch.split(task.y, BATCH), strict=True)
         sums = torch.stack([task.model.validation_sums(x, y).double() for x, y in pairs]).sum(0)
     loss, hits = (sums / len(task.x)).tolist()
+    part = task.card["parts"]["test"]
     tokens, length = task.y.numel(), int(torch.tensor(sizes)[task.y.long()].sum())
     return {
         "bits_per_byte": loss / math.log(2) * tokens / length,
-        "baseline": float(task.card["parts"]["test"]["unigram_bits_per_byte"]),
+        "baseline": float(part["unigram_bits_per_byte"]),
+        "bigram_bits_per_byte": float(part["bigram_bits_per_byte"]),
         "loss": loss,
         "perplexity": math.exp(loss),
         "token_accuracy": hits,

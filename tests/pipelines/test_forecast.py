@@ -9,8 +9,10 @@ import pytest
 from safetensors.numpy import load_file
 
 from pipelines.augmentations.series import SERIES, SeriesAugmentConfig
+from pipelines.datasets import eeg as eeg_waves
 from pipelines.datasets import forecast
-from pipelines.datasets.forecast import EegFetch, ForecastFetch, ForecastPrepare, WindowConfig
+from pipelines.datasets.eeg import EegFetch
+from pipelines.datasets.forecast import ForecastFetch, ForecastPrepare, WindowConfig
 from pipelines.datasets.raw import write_manifest
 from pipelines.faults import Fault
 
@@ -138,12 +140,12 @@ def test_a_folder_is_no_series(tmp_path: Path) -> None:
 def eeg(tmp_path: Path) -> Path:
     (tmp_path / "raw").mkdir()
     (tmp_path / "prepared").mkdir()
-    forecast.fetch_eeg(EegFetch(), tmp_path / "raw", tmp_path)
+    eeg_waves.fetch(EegFetch(), tmp_path / "raw", tmp_path)
     return tmp_path
 
 
 def test_the_eeg_is_ten_seconds_of_four_electrodes(eeg: Path) -> None:
-    said = forecast.prepare_eeg(eeg / "raw", WindowConfig(length=8), eeg / "prepared")
+    said = eeg_waves.prepare(eeg / "raw", WindowConfig(length=8), eeg / "prepared")
     assert said.startswith("552 train, 112 val, 112 test")
     card = json.loads((eeg / "prepared" / "card.json").read_text())
     assert card["targets"] == ["PG3", "PG5", "PG7", "PG9"]
@@ -152,12 +154,12 @@ def test_the_eeg_is_ten_seconds_of_four_electrodes(eeg: Path) -> None:
 
 @pytest.mark.parametrize("harm", ["cut", "nan"])
 def test_a_broken_eeg_is_a_fault(eeg: Path, harm: str) -> None:
-    path = eeg / "raw" / forecast.EEG_FILE
+    path = eeg / "raw" / eeg_waves.FILE
     content = path.read_bytes()
     path.write_bytes(content[:-8] if harm == "cut" else content[:80] + np.float64("nan").tobytes() + content[88:])
     write_manifest(eeg / "raw")
     with pytest.raises(Fault, match=r"eeg\.dat .*byte offset " + ("25592" if harm == "cut" else "80$")):
-        forecast.prepare_eeg(eeg / "raw", WindowConfig(), eeg / "prepared")
+        eeg_waves.prepare(eeg / "raw", WindowConfig(), eeg / "prepared")
 
 
 # --- augmentation -------------------------------------------------------------------------------------------------

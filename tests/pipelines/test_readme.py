@@ -21,7 +21,7 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
-    *(f"docs/{name}.md" for name in ("architecture", "parameters", "search", "tracking")),
+    *(f"docs/{name}.md" for name in ("architecture", "data", "parameters", "search", "tracking")),
 )
 MADE_LATER = {"dvc.lock"}
 TO_COME = {"lit_models/linear.py", "lit_models/cohort/"}

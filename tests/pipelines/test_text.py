@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from lit_models.forms import load_spec
 from lit_models.gpt import GPTConfig, LitGPT
 from lit_models.sequence_spec import TextSpec
+from pipelines.datasets.ngrams import bigram_bits, unigram, unigram_bits
 from pipelines.datasets.python_docs import PYTHON_DOCS
 from pipelines.datasets.raw import write_manifest
 from pipelines.datasets.text import PARTS, Document, TextPrepareConfig, divide, held_out, prepare_text, without_repeats
@@ -150,6 +151,21 @@ def test_the_card_reckons_each_part_by_its_own_bytes(tmp_path: Path) -> None:
         assert told["unigram_bits_per_byte"] == pytest.approx(bits / length)
     assert len({told["bytes_per_token"] for told in card["parts"].values()}) == 3
     assert load_spec(folder) == TextSpec(len(sizes), 16, card["parts"]["train"]["bytes_per_token"])
+
+
+def test_pairs_are_counted_as_witten_and_bell_did() -> None:
+    x, y = np.array([1, 1, 1, 2, 0]), np.array([2, 2, 3, 0, 1])
+    own = unigram(y, 5)
+    assert own.tolist() == [0.2, 0.2, 0.3, 0.2, 0.1]
+    assert unigram_bits(own, np.array([0, 4])) == pytest.approx(-math.log2(0.2) - math.log2(0.1))
+    # 1 came three times and was followed by two tokens; 3 was followed by none.
+    told = {(1, 2): (2 + 2 * 0.3) / 5, (1, 4): 2 * 0.1 / 5, (2, 0): (1 + 0.2) / 2, (3, 2): 0.3, (4, 4): 0.1}
+    for (before, token), probability in told.items():
+        bits = bigram_bits((x, y), own, np.array([before]), np.array([token]))
+        assert bits == pytest.approx(-math.log2(probability))
+    for before in range(5):
+        bits = [bigram_bits((x, y), own, np.array([before]), np.array([token])) for token in range(5)]
+        assert sum(2**-cost for cost in bits) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("kind", ["bpe", "byte"])
@@ -330,6 +346,7 @@ def test_bits_per_byte_are_those_of_the_test_part(tmp_path: Path) -> None:
     assert scores["bits_per_byte"] == pytest.approx(-float(told.sum()) / math.log(2) / sizes[made.y.numpy()].sum())
     assert scores["perplexity"] == pytest.approx(math.exp(-float(told.mean())))
     assert scores["token_accuracy"] == pytest.approx(float((made.model(made.x).argmax(2) == made.y).double().mean()))
+    assert scores["bigram_bits_per_byte"] == made.card["parts"]["test"]["bigram_bits_per_byte"]
     assert scores["baseline"] == made.card["parts"]["test"]["unigram_bits_per_byte"] > 0
     assert scores[HEADLINES["text"].name] == scores["bits_per_byte"]
     assert scores["tokens_per_second"] > 0
