@@ -61,8 +61,8 @@ class Step(NamedTuple):
 class Environments:
     """Environments side by side; each begins a new episode in the step after its last one ended.
 
-    They are made anew, and not reset: an environment may keep something over a reset (gymnasium 1.4's vectorised
-    CartPole keeps who had ended), and the same seed must give the same episodes.
+    They are made anew, and not reset: the same seed must give the same episodes, also in an environment that keeps
+    something over a reset.
 
     Args:
         spec: which environment.

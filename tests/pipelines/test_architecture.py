@@ -123,8 +123,14 @@ def imports(path: Path, *, typing_too: bool = True) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name_of(path)} line {node.lineno}: imports are absolute here"
-            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+            named = {f"{node.module}.{alias.name}" for alias in node.names}
+            # A package that only leads to its modules is not used itself.
+            found |= named if all(map(is_module, named)) else {node.module or "", *named}
     return found
+
+
+def is_module(name: str) -> bool:
+    return (ROOT / (name.replace(".", "/") + ".py")).is_file()
 
 
 def within(module: str, names: tuple[str, ...] | set[str]) -> bool:
