@@ -11,6 +11,7 @@ from pipelines.pictures import save
 from pipelines.report import Entry, ReportConfig
 
 COLORS = ("#22577a", "#d1495b", "#38a3a5", "#edae49", "#6d597a", "#57cc99", "#8d6b94", "#003d5b")
+MARKERS = "osD^"
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #22303c; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
 h1, h2 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccd3d9 }
@@ -24,32 +25,36 @@ img { max-width: 100% } .pictures { display: flex; flex-wrap: wrap; gap: 1rem; a
 
 
 def comparison(entries: list[Entry], path: Path) -> None:
-    """Draw scores against parameters, seconds and dollars: a row of panels a metric, a point for each experiment."""
-    metrics = sorted({entry.metric for entry in entries})
-    figure = Figure(figsize=(12, 0.8 + 3.4 * len(metrics)), layout="constrained")
-    rows = figure.subplots(len(metrics), 3, sharey="row", squeeze=False)
-    colors = {entry.key: COLORS[index % len(COLORS)] for index, entry in enumerate(entries)}
-    for panels, metric in zip(rows, metrics, strict=True):
-        _row_of_panels(list(panels), [entry for entry in entries if entry.metric == metric], colors)
+    """Draw scores against parameters, seconds and dollars: a point for each experiment, a row of panels a dataset.
+
+    A dataset with a single experiment compares nothing and is left out, unless all are like that.
+    """
+    found = [entry.dataset for entry in entries]
+    datasets = list(dict.fromkeys(key for key in found if found.count(key) > 1)) or list(dict.fromkeys(found))
+    figure = Figure(figsize=(13, 0.6 + 3.6 * len(datasets)), layout="constrained")
+    rows = figure.subplots(len(datasets), 3, sharey="row", squeeze=False)
+    for panels, dataset in zip(rows, datasets, strict=True):
+        _panels(list(panels), [entry for entry in entries if entry.dataset == dataset])
     save(figure, path)
 
 
-def _row_of_panels(panels: list[Any], entries: list[Entry], colors: dict[str, str]) -> None:
-    names = ("parameters", "seconds", "dollars")
-    labels = ("parameters", "seconds of search and training", "dollars of search and training")
-    for axes, name, label in zip(panels, names, labels, strict=True):
-        for entry in entries:
-            axes.scatter(getattr(entry, name), entry.score, s=70, color=colors[entry.key], label=entry.key, zorder=3)
+def _panels(panels: list[Any], entries: list[Entry]) -> None:
+    for axes, name in zip(panels, ("parameters", "seconds", "dollars"), strict=True):
+        for index, entry in enumerate(entries):
+            color, marker = COLORS[index % len(COLORS)], MARKERS[index // len(COLORS) % len(MARKERS)]
+            place = getattr(entry, name), entry.score
+            axes.scatter(*place, s=60, color=color, marker=marker, label=entry.key, zorder=3)
         values = [getattr(entry, name) for entry in entries]
         if min(values) > 0 and max(values) > 20 * min(values):
             axes.set_xscale("log")
         else:
             axes.set_xlim(0, max(values) * 1.15 or 1)
-        axes.set_xlabel(label)
+            axes.xaxis.get_major_locator().set_params(nbins=5)
+        axes.set_xlabel(name if name == "parameters" else f"{name} of search and training")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     better = "higher" if entries[0].higher_is_better else "lower"
-    panels[0].set_ylabel(f"test {entries[0].metric.replace('_', ' ')}\n({better} is better)")
+    panels[0].set_ylabel(f"{entries[0].dataset}: test {entries[0].metric.replace('_', ' ')}\n({better} is better)")
     panels[2].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
 
 
