@@ -50,7 +50,7 @@ check: params  ## ruff and mypy
 ui: params  ## the MLflow dashboard on 127.0.0.1:5000 (make ui PORT=5001)
 	@$(RUN) python -m pipelines.ui --port $(PORT)
 
-bench: params  ## measure the figures of the README; takes about four minutes
+bench: params  ## measure the figures of the README; takes about twenty minutes
 	@$(RUN) python -m tests.benchmarks.pipeline && $(RUN) --with torchvision python -m tests.benchmarks.augmentation && $(RUN) python -m tests.benchmarks.overhead && $(RUN) python -m tests.benchmarks.overhead --threads 2
 
 bench-search: params  ## a search of 128 trials beside six rivals; about forty minutes
