@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from lit_models.base import LitModel
 from lit_models.config import FamilyConfig, InitName
 from lit_models.control_spec import ControlSpec
-from lit_models.environments import Actions, Environments, Observations, play
 from lit_models.layers import ACTIVATIONS, Dropout
 from lit_models.noise import Noise, drawing
+from lit_models.parts.environments import Actions, Environments, Observations, play
 from lit_models.precision import half_precision
 
 __all__ = ["ControlConfig", "ControlModel", "ControlSpec", "perceptron"]

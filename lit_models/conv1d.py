@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lit_models.config import FamilyConfig
-from lit_models.embedding import Embedding, OneHot
 from lit_models.layers import ACTIVATIONS, Dropout
-from lit_models.pooling import Pool
+from lit_models.parts.embedding import Embedding, OneHot
+from lit_models.parts.pooling import Pool
 from lit_models.sequence import SequenceConfig, SequenceModel
 
 

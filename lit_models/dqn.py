@@ -13,7 +13,7 @@ from lit_models.augment import Mixing
 from lit_models.base import FamilyConfig
 from lit_models.control import ControlConfig, ControlModel, perceptron
 from lit_models.control_spec import ControlSpec
-from lit_models.replay import Replay, Transitions
+from lit_models.parts.replay import Replay, Transitions
 
 TARGET, REPLAY = "target.", "replay."
 

@@ -6,10 +6,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from lit_models.attention import Block, Positions, PositionsName
 from lit_models.config import FamilyConfig, InitName
 from lit_models.layers import Dropout
-from lit_models.pooling import Pool
+from lit_models.parts.attention import Block, Positions, PositionsName
+from lit_models.parts.pooling import Pool
 from lit_models.sequence import SequenceConfig, SequenceModel
 
 

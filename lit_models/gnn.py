@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from lit_models.base import FamilyConfig, LitModel
 from lit_models.config import InitName
-from lit_models.graph import EdgeDropout, Links, flatten, read_out, symmetric_weights, with_loops
 from lit_models.graph_spec import GraphSpec, GraphsSpec
 from lit_models.layers import Dropout
-from lit_models.neighbours import by_target, sample, sampled_links
+from lit_models.parts.graph import EdgeDropout, Links, flatten, read_out, symmetric_weights, with_loops
+from lit_models.parts.neighbours import by_target, sample, sampled_links
 
 MOST_SAMPLED = 1 << 22
 

@@ -7,10 +7,10 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from lit_models.attention import Block, Positions, PositionsName, causal_mask
 from lit_models.base import FamilyConfig, LitModel
 from lit_models.config import InitName
 from lit_models.layers import Dropout
+from lit_models.parts.attention import Block, Positions, PositionsName, causal_mask
 from lit_models.sequence_spec import TextSpec
 
 

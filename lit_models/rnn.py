@@ -6,8 +6,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lit_models.config import FamilyConfig, InitName
-from lit_models.pooling import Pool
-from lit_models.recurrent import CellName, RecurrentStack
+from lit_models.parts.pooling import Pool
+from lit_models.parts.recurrent import CellName, RecurrentStack
 from lit_models.sequence import SequenceConfig, SequenceModel
 
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from lit_models.base import LitModel
 from lit_models.config import FamilyConfig
-from lit_models.embedding import Entry, Reader
-from lit_models.pooling import Pool
+from lit_models.parts.embedding import Entry, Reader
+from lit_models.parts.pooling import Pool
 from lit_models.sequence_spec import SeriesSpec, TokenSpec
 
 __all__ = ["SequenceConfig", "SequenceModel"]

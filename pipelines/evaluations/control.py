@@ -12,7 +12,7 @@ from pipelines.section import Section
 
 if TYPE_CHECKING:
     from lit_models.control import ControlModel
-    from lit_models.environments import Episodes
+    from lit_models.parts.environments import Episodes
 
 
 class ControlEvaluateConfig(Section):
@@ -30,7 +30,7 @@ def run(task: Task, config: ControlEvaluateConfig) -> dict[str, float]:
         `mean_return` and its spread over the episodes, the share that is `solved`, `mean_steps`, and the mean return of
         random actions in the same episodes.
     """
-    from lit_models.environments import play, random_actions
+    from lit_models.parts.environments import play, random_actions
     from pipelines.evaluations import control_pictures
 
     model = cast("ControlModel", task.model)
@@ -66,7 +66,7 @@ def _film(task: Task, config: ControlEvaluateConfig, steps: int) -> None:
     """Film the first test episode, where the environment can be drawn; a model is no worse for not being seen."""
     import gymnasium as gym
 
-    from lit_models.environments import film
+    from lit_models.parts.environments import film
     from pipelines.evaluations import control_pictures
 
     model = cast("ControlModel", task.model)

@@ -16,7 +16,7 @@ from pipelines.section import Section
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lit_models.decoding import Decoded
+    from lit_models.parts.decoding import Decoded
     from lit_models.transformer import LitTransformer
 
 BATCH = 256
@@ -90,7 +90,7 @@ def _translate(task: Task, name: str, x: "Tensor", y: "Tensor", config: PairsEva
 
     import torch
 
-    from lit_models.decoding import Decoded
+    from lit_models.parts.decoding import Decoded
 
     model = cast("LitTransformer", task.model)
 

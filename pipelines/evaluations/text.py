@@ -99,7 +99,7 @@ def _samples(network: "GPT", tokenizer: "Tokenizer", config: TextEvaluateConfig)
     """Temperature and text of each sample; the text begins with the prompt."""
     import torch
 
-    from lit_models.generation import Sampling, generate
+    from lit_models.parts.generation import Sampling, generate
 
     prompt = torch.from_numpy(encode(tokenizer, [config.prompt])[:-1]).unsqueeze(0)
     samples = []
@@ -125,7 +125,7 @@ def _speed(network: "GPT") -> float:
     """Tokens per second when one text is written: the fastest of a few rounds."""
     import torch
 
-    from lit_models.generation import Sampling, generate
+    from lit_models.parts.generation import Sampling, generate
 
     prompt = torch.zeros(1, 1, dtype=torch.int64)
     fastest = math.inf

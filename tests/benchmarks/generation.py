@@ -11,8 +11,8 @@ import time
 
 import torch
 
-from lit_models.generation import Sampling, generate
 from lit_models.gpt import GPT, GPTConfig, LitGPT
+from lit_models.parts.generation import Sampling, generate
 from lit_models.sequence_spec import TextSpec
 
 TOKENS, TARGET = 256, 5.0

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lit_models.attention import Attention, Block, Positions, causal_mask, padding_mask
 from lit_models.noise import Noise, drawing
+from lit_models.parts.attention import Attention, Block, Positions, causal_mask, padding_mask
 
 WIDTH, HEADS = 12, 3
 DOUBLE = torch.float64

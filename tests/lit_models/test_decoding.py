@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_models.decoding import State, Step, beam_search, greedy, likeliest, rows
+from lit_models.parts.decoding import State, Step, beam_search, greedy, likeliest, rows
 from lit_models.sequence_spec import BEGIN, END, PADDING
 
 WORDS = (3, 4)

@@ -9,8 +9,8 @@ import torch
 from pydantic import ValidationError
 
 from lit_models.dqn import DQNConfig, LitDQN, targets
-from lit_models.environments import random_actions
-from lit_models.replay import Replay, Transitions
+from lit_models.parts.environments import random_actions
+from lit_models.parts.replay import Replay, Transitions
 from tests.lit_models.test_control import PENDULUM, SPEC, build
 
 

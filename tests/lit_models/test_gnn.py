@@ -16,9 +16,9 @@ from lit_models.cohort.lanes import Lane
 from lit_models.cohort.lone import LoneEngine
 from lit_models.forms import load_spec
 from lit_models.gnn import GNNConfig, LitGNN, convolutions
-from lit_models.graph import EdgeDropout, read_out
 from lit_models.graph_spec import GraphSpec, GraphsSpec
 from lit_models.noise import Noise, drawing
+from lit_models.parts.graph import EdgeDropout, read_out
 from tests.lit_models.cohorts import difference
 
 LAYERS = ("gcn", "sage", "gat", "gin")

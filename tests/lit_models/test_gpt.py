@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lit_models.generation import Cache, Sampling, generate
 from lit_models.gpt import GPT, GPTConfig, LitGPT
+from lit_models.parts.generation import Cache, Sampling, generate
 from lit_models.sequence_spec import TextSpec
 
 VOCABULARY, LENGTH, WIDTH, HEADS = 13, 10, 8, 2

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from lit_models.advantages import gae
 from lit_models.cohort.data import CohortData
 from lit_models.cohort.engine import Setting
 from lit_models.cohort.lanes import Lane
 from lit_models.cohort.lone import LoneEngine
 from lit_models.control_spec import ControlSpec
-from lit_models.environments import play, random_actions
+from lit_models.parts.advantages import gae
+from lit_models.parts.environments import play, random_actions
 from lit_models.ppo import LitPPO, PPOConfig, policy_losses
 from tests.lit_models.test_control import LAKE, PENDULUM, SPEC, build
 

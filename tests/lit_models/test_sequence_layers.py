@@ -8,10 +8,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lit_models.conv1d import MaskedBatchNorm
-from lit_models.embedding import TokenDropout
 from lit_models.noise import Noise, drawing
-from lit_models.pooling import Pool
-from lit_models.recurrent import CellName, RecurrentStack
+from lit_models.parts.embedding import TokenDropout
+from lit_models.parts.pooling import Pool
+from lit_models.parts.recurrent import CellName, RecurrentStack
 
 LENGTH = 9
 TORCH_S: dict[CellName, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}

@@ -15,7 +15,7 @@ from lit_models.cohort.stacked_layers import StackedLayers
 from lit_models.config import FamilyConfig
 from lit_models.conv1d import Conv1dConfig, LitConv1d
 from lit_models.encoder import EncoderConfig, LitEncoder
-from lit_models.recurrent import CellName
+from lit_models.parts.recurrent import CellName
 from lit_models.rnn import LitRNN, RNNConfig
 from lit_models.sequence import SequenceModel
 from lit_models.sequence_spec import SeriesSpec, TokenSpec

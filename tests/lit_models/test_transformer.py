@@ -9,8 +9,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from lit_models.attention import Attention, Block, causal_mask
-from lit_models.decoding import likeliest
+from lit_models.parts.attention import Attention, Block, causal_mask
+from lit_models.parts.decoding import likeliest
 from lit_models.sequence_spec import BEGIN, END, PADDING, PairSpec
 from lit_models.transformer import EncoderDecoder, LitTransformer, TransformerConfig
 

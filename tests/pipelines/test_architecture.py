@@ -90,6 +90,10 @@ FAMILIES = {f"{name}.py" for name in lit_models.FAMILIES}
 KINDS = {f"{kind}.py" for kind in DATASETS}
 
 
+# Folders that are one dep: whoever uses some of a folder's files uses most of them.
+FOLDERS = ("lit_models/cohort", "lit_models/parts", "pipelines/augmentations", "pipelines/evaluations")
+
+
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
@@ -263,12 +267,16 @@ def code_of(name: str) -> set[str]:
     for template, files in named.items():
         if found & files:
             found = (found - files) | {template}
+    # DVC writes its whole lock file after each stage, so that a dep for every file would slow down all.
+    for folder in FOLDERS:
+        if any(path.startswith(f"{folder}/") for path in found):
+            found = {path for path in found if not path.startswith(f"{folder}/")} | {folder}
     return found
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_depends_on_just_the_code_it_uses(name: str) -> None:
-    written = {dep for dep in stages()[name]["deps"] if dep.endswith(".py")}
+    written = {dep for dep in stages()[name]["deps"] if dep.endswith(".py") or dep in FOLDERS}
     code = code_of(name)
     assert written == code, f"missing: {sorted(code - written)}; too many: {sorted(written - code)}"
 
@@ -276,8 +284,8 @@ def test_a_stage_depends_on_just_the_code_it_uses(name: str) -> None:
 def test_every_file_that_dvc_yaml_names_exists() -> None:
     for name, body in stages().items():
         for dep in body["deps"]:
-            if dep.endswith(".py") and "$" not in dep:
-                assert (ROOT / dep).is_file(), f"{name}: {dep}"
+            if (dep.endswith(".py") or dep in FOLDERS) and "$" not in dep:
+                assert (ROOT / dep).exists(), f"{name}: {dep}"
 
 
 def test_stage_module_section_and_command_share_one_name() -> None:

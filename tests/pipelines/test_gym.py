@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from lit_models.control_spec import ControlSpec
-from lit_models.environments import play, random_actions
 from lit_models.forms import load_spec
+from lit_models.parts.environments import play, random_actions
 from lit_models.ppo import LitPPO, PPOConfig
 from pipelines.datasets.gym import GYM, GymFetch, GymPrepare
 from pipelines.evaluations.base import Task
@@ -213,7 +213,7 @@ def test_an_environment_that_cannot_be_drawn_is_tested_all_the_same(
         raise gym.error.DependencyNotInstalled("pygame is not installed\nrun pip")
 
     with monkeypatch.context() as context:
-        context.setattr("lit_models.environments.film", refuse)
+        context.setattr("lit_models.parts.environments.film", refuse)
         scores = CONTROL.run(work, ControlEvaluateConfig())
     assert capsys.readouterr().err == "no picture of the agent: pygame is not installed\n"
     assert scores["mean_steps"] == 10

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from lit_models.data import read_split
-from lit_models.decoding import Decoded
 from lit_models.forms import load_spec
+from lit_models.parts.decoding import Decoded
 from lit_models.sequence_spec import BEGIN, END, PairSpec
 from lit_models.transformer import LitTransformer, TransformerConfig
 from pipelines.augmentations.pairs import PAIRS as AUGMENTATION

@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from lit_models.layers import Dropout, drop
-from lit_models.pooling import Pool
+from lit_models.parts.pooling import Pool
 from lit_models.sequence_spec import PADDING, SeriesSpec, TokenSpec
 
 

@@ -8,7 +8,7 @@ place `i` stands at place `roots + i * fan_out + j`.
 import torch
 from torch import Tensor
 
-from lit_models.graph import Links, degrees, with_loops, words
+from lit_models.parts.graph import Links, degrees, with_loops, words
 
 
 def by_target(edges: Tensor, nodes: int) -> tuple[Tensor, Tensor]:

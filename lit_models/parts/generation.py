@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from lit_models.attention import causal_mask
 from lit_models.gpt import GPT
+from lit_models.parts.attention import causal_mask
 
 
 @dataclass(frozen=True)
