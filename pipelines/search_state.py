@@ -199,7 +199,9 @@ def fingerprint(work: Stage) -> str:
 def _code(family: str) -> list[Path]:
     """The files that the stage depends on, as DVC knows them: another family may be edited meanwhile."""
     deps = YAML(typ="safe").load(Path("dvc.yaml"))["stages"]["search"]["do"]["deps"]
-    code = [Path(dep.replace("${item.family}", family)) for dep in deps if dep.startswith(("pipelines/", "lit_models/"))]
+    code = [
+        Path(dep.replace("${item.family}", family)) for dep in deps if dep.startswith(("pipelines/", "lit_models/"))
+    ]
     files = [file for path in code for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
     return [*files, Path("pipelines/searchers.py")]
 
