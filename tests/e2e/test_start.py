@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from lit_models import FAMILIES
 from lit_models.data import read_split
-from lit_models.spec import load_spec
+from lit_models.forms import load_spec
 from tests.e2e.conftest import Checkout
 from tests.e2e.test_search import SEARCH, trials
 

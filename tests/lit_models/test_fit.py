@@ -298,10 +298,14 @@ def test_keyboard_interrupt_stays_one(few_digits: Path) -> None:
     def interrupt(_: EpochResult) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        fit(model, data, epochs=50, seed=0, on_epoch=interrupt)
-    assert signal.getsignal(signal.SIGINT) is handler
+    # A shell starts what runs in its background with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit(model, data, epochs=50, seed=0, on_epoch=interrupt)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 SCRIPT = """

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lit_models.augment import AugmentPolicy, augment_batch, cutmix, draw_mixing, mix_batch, mixup
-from lit_models.config import FamilyConfig
+from lit_models.config import ImageConfig
 from lit_models.mlp import LitMLP, MLPConfig
 from lit_models.noise import Noise
 from lit_models.spec import ImageSpec
@@ -115,9 +115,9 @@ def test_erase_takes_a_box_from_its_share_of_the_images() -> None:
 
 
 def test_policy_comes_from_the_flat_hyperparameters() -> None:
-    config = FamilyConfig(augment_shift=0.2, augment_flip=True, augment_jitter=0.4)
+    config = ImageConfig(augment_shift=0.2, augment_flip=True, augment_jitter=0.4)
     assert AugmentPolicy.of(config) == AugmentPolicy(shift=0.2, flip=True, jitter=0.4)
-    assert AugmentPolicy.of(FamilyConfig()) == AugmentPolicy()
+    assert AugmentPolicy.of(ImageConfig()) == AugmentPolicy()
 
 
 def one_hot(count: int, classes: int = 5) -> torch.Tensor:

@@ -102,7 +102,7 @@ def test_missing_files_are_named(folder: Path, tmp_path: Path) -> None:
 def test_wrong_tensors_are_refused(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
     save_file(tensors, tmp_path / "train.safetensors")
     with pytest.raises(ValueError, match=r"train\.safetensors must hold"):
-        read_split(tmp_path / "train.safetensors")
+        read_split(tmp_path / "train.safetensors", ImageSpec((1, 2, 2), 2, (0.0,), (1.0,), 255.0))
 
 
 def test_large_splits_stay_memory_mapped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,8 +116,9 @@ def test_large_splits_stay_memory_mapped(folder: Path, monkeypatch: pytest.Monke
 
 def test_spec_is_read_from_the_card(folder: Path) -> None:
     spec = load_spec(folder)
+    assert isinstance(spec, ImageSpec)
     assert (spec.shape, spec.classes, spec.scale) == ((1, 4, 4), 3, 255.0)
-    x = read_split(folder / "train.safetensors")[0]
+    x = read_split(folder / "train.safetensors", spec)[0]
     model = LitMLP(MLPConfig(), spec)
     normal = model.normalize(model.unit(x))
     assert normal.mean().item() == pytest.approx(0, abs=1e-5)

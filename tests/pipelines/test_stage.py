@@ -61,7 +61,7 @@ def test_a_stage_over_nothing_takes_no_key() -> None:
 def test_an_unknown_key_is_told_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(lambda _: None, "digit") == 1
     said = capsys.readouterr().err
-    assert "fetch@digit: params.yaml has no dataset 'digit'; it has: digits\n" in said
+    assert "fetch@digit: params.yaml has no dataset 'digit'; it has: digits, dna, " in said
 
 
 def test_faulty_parameters_stop_a_stage_before_its_work(capsys: pytest.CaptureFixture[str]) -> None:

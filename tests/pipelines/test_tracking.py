@@ -1017,9 +1017,8 @@ def test_a_champion_competes_on_the_same_prepared_data_only(sqlite: str) -> None
 LOADER = """
 import sys
 import numpy as np, mlflow.pyfunc
-x = np.load("x.npy")
 for name in sys.argv[1:]:
-    np.save(f"{name}.npy", mlflow.pyfunc.load_model(name).predict(x))
+    np.save(f"{name}.npy", mlflow.pyfunc.load_model(name).predict(np.load(f"{name}.x.npy")))
 assert not [m for m in sys.modules if m.split(".")[0] in ("lit_models", "pipelines")]
 try:
     import lit_models
@@ -1034,12 +1033,22 @@ def test_packaged_models_load_without_this_project_for_any_batch_size_and_hold_n
     import numpy as np
     import torch
 
-    from lit_models import FAMILIES, ImageSpec
+    from lit_models import FAMILIES
+    from tests.lit_models.cohorts import SMALL
+    from tests.lit_models.samples import examples, spec_of
 
-    spec = ImageSpec(shape=(1, 8, 8), classes=10, mean=(0.3,), std=(0.4,), scale=16.0)
-    models = {name: kind(kind.Config(dropout=0.2), spec, seed=1).eval() for name, kind in FAMILIES.items()}
+    def inputs(model: Any, count: int) -> Any:
+        """As a caller has them: pixels as floats, observations for what acts."""
+        form = model.spec.form
+        x = model.spec.example(count) if form == "control" else examples(form, count)[0]
+        return (x.float() if form == "image" else x).numpy()
+
+    models = {
+        name: kind(kind.Config(**{"dropout": 0.2, **SMALL[name]}), spec_of(kind.FORMS[0]), seed=1).eval()
+        for name, kind in FAMILIES.items()
+    }
     for name, model in models.items():
-        tracking.package_model(model, np.zeros((2, 1, 8, 8), np.float32), folder / name)
+        tracking.package_model(model, inputs(model, 2), folder / name)
         for archive in (folder / name).rglob("*.pt2"):
             with zipfile.ZipFile(archive) as files:
                 parts = {part: files.read(part) for part in files.namelist()}
@@ -1047,14 +1056,13 @@ def test_packaged_models_load_without_this_project_for_any_batch_size_and_hold_n
             assert not [part for part, content in parts.items() if b"lit_models" in content and part.endswith(".pkl")]
         assert list((folder / name).rglob("*.pt2"))
         assert not [path for path in (folder / name).rglob("*") if path.suffix in (".pkl", ".pth", ".pt")]
-    x = np.random.default_rng(0).integers(0, 17, (5, 1, 8, 8)).astype(np.float32)
-    np.save(folder / "x.npy", x)
+        np.save(folder / f"{name}.x.npy", inputs(model, 5))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, "-c", LOADER, *models]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("alone")
     for name, model in models.items():
         with torch.no_grad():
-            expected = model(torch.from_numpy(x)).numpy()
+            expected = model(torch.from_numpy(inputs(model, 5))).numpy()
         np.testing.assert_allclose(np.load(folder / f"{name}.npy"), expected, rtol=1e-5, atol=1e-6)
