@@ -58,8 +58,8 @@ class Replay:
         """Take in B transitions, the last of them where there are more than it can hold."""
         count = len(transitions.rewards)
         places = np.arange(self.added, self.added + count)[-self.capacity :] % self.capacity
-        for kept, new in zip(self._kept, transitions, strict=True):
-            kept[places] = new[-self.capacity :]
+        for name in Transitions._fields:
+            getattr(self._kept, name)[places] = getattr(transitions, name)[-self.capacity :]
         self.added += count
 
     def sample(self, count: int, rng: np.random.Generator) -> Transitions:
