@@ -32,7 +32,7 @@ def validation_loss(model: Path, prepared: Path) -> float:
     family = FAMILIES[card["family"]]
     network = family(family.Config.model_validate_json(json.dumps(card["hyperparameters"])), load_spec(prepared))
     network.load_state_dict(load_file(model / "weights.safetensors"))
-    x, y = read_split(prepared / "val.safetensors")
+    x, y = read_split(prepared / "val.safetensors", network.spec)
     with torch.no_grad():
         return torch.nn.functional.cross_entropy(network.eval()(x), y).item()
 
@@ -73,7 +73,7 @@ def test_a_winner_that_was_stopped_early_left_no_weights_which_is_one_sentence(c
     checkout.edit(
         SEARCH,
         "search: {algorithm: grid, scheduler: halving, eta: 2, rungs: [2], epochs: 3, metric: val_loss,"
-        " space: {lr: {choice: [0.4, 0.003]}}}",
+        " space: {lr: {choice: [0.3, 0.003]}}}",
     )
     wild = "optimizer: momentum, momentum: 0.98, schedule: constant, warmup_epochs: 2"
     checkout.edit("model: {hidden: 32}", f"model: {{hidden: 32, {wild}}}")
