@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lit_models.config import FamilyConfig, InitName
 from lit_models.layers import Dropout
-from lit_models.parts.attention import Block, Positions, PositionsName
+from lit_models.parts.attention import Block, Positions, PositionsName, check_heads
 from lit_models.parts.pooling import Pool
 from lit_models.sequence import SequenceConfig, SequenceModel
 
@@ -27,8 +27,7 @@ class EncoderConfig(SequenceConfig):
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> "EncoderConfig":
-        if self.width % self.heads:
-            raise ValueError(f"width must be a multiple of heads, and {self.width} is none of {self.heads}")
+        check_heads(self.width, self.heads)
         return self
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lit_models.base import FamilyConfig, LitModel
 from lit_models.config import InitName
 from lit_models.layers import Dropout
-from lit_models.parts.attention import Block, Positions, PositionsName, causal_mask
+from lit_models.parts.attention import Block, Positions, PositionsName, causal_mask, check_heads
 from lit_models.sequence_spec import TextSpec
 
 
@@ -27,8 +27,7 @@ class GPTConfig(FamilyConfig):
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> "GPTConfig":
-        if self.width % self.heads:
-            raise ValueError(f"width must be a multiple of heads, and {self.width} is none of {self.heads}")
+        check_heads(self.width, self.heads)
         return self
 
 

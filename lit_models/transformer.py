@@ -12,7 +12,15 @@ from lit_models.base import FamilyConfig, LitModel
 from lit_models.config import InitName
 from lit_models.layers import Dropout
 from lit_models.noise import Noise
-from lit_models.parts.attention import Block, KeysValues, Positions, PositionsName, causal_mask, padding_mask
+from lit_models.parts.attention import (
+    Block,
+    KeysValues,
+    Positions,
+    PositionsName,
+    causal_mask,
+    check_heads,
+    padding_mask,
+)
 from lit_models.parts.decoding import Decoded, State, beam_search, greedy, likeliest
 from lit_models.sequence_spec import BEGIN, PADDING, PairSpec
 
@@ -30,8 +38,7 @@ class TransformerConfig(FamilyConfig):
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> "TransformerConfig":
-        if self.width % self.heads:
-            raise ValueError(f"width must be a multiple of heads, and {self.width} is none of {self.heads}")
+        check_heads(self.width, self.heads)
         return self
 
 

@@ -12,6 +12,16 @@ PositionsName = Literal["sinusoidal", "learned", "none"]
 KeysValues = tuple[Tensor, Tensor]
 
 
+def check_heads(width: int, heads: int) -> None:
+    """Refuse a width that heads cannot share.
+
+    Raises:
+        ValueError: the width is no multiple of the heads.
+    """
+    if width % heads:
+        raise ValueError(f"width must be a multiple of heads, and {width} is none of {heads}")
+
+
 class Attention(nn.Module):
     """Multi-head attention (Vaswani et al., Attention is all you need, 2017).
 

@@ -27,7 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ppo": {"hidden": 8, "environments": 4, "passes": 2},
 }
 # Left out of comparisons: an attention's key bias, whose true gradient is zero, so that an optimizer that divides by
-# the gradient's size makes whole steps of rounding noise. No family has one yet.
+# the gradient's size makes whole steps of rounding noise. Ours is built without one.
 EXEMPT: tuple[str, ...] = ()
 
 
