@@ -1,0 +1,1 @@
+"""Launches cloud machines under a hard dollar cap, and sees that none is left on."""

@@ -1,0 +1,2 @@
+"""The `fifty` command."""
+def main() -> None: print("hi")

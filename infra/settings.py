@@ -1,0 +1,67 @@
+"""The section `cloud` of params.yaml: what may be spent, on what, and for how long. Read by the `fifty` command alone.
+
+No stage depends on it, so that moving from this machine to a cloud, or to another, reruns nothing.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A mapping: unknown keys, wrong types and NaN are refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class AwsConfig(Section):
+    """`cloud.aws`: what is Amazon's own."""
+
+    region: str = Field(default="us-east-1", description="where machines are launched")
+    head: str = Field(default="auto", description="instance type of the head; `auto`: the cheapest that will do")
+    worker: str = Field(default="auto", description="instance type of the workers; `auto`: the cheapest that fits")
+    bucket: str = Field(default="auto", description="keeps the shared ledger; `auto`: fifty-<project>-<account>")
+    schedule: bool = Field(default=False, description="have EventBridge, too, terminate the head at the deadline")
+
+
+class GcpConfig(Section):
+    """`cloud.gcp`: what is Google's own."""
+
+    project_id: str = Field(default="", description="Google's project; empty: the credentials' own")
+    zone: str = Field(default="us-central1-a", description="where machines are launched")
+    head: str = Field(default="auto", description="machine type of the head; `auto`: the cheapest that will do")
+    worker: str = Field(default="auto", description="machine type of the workers; `auto`: the cheapest that fits")
+    bucket: str = Field(default="auto", description="keeps the shared ledger; `auto`: fifty-<project>-<project id>")
+
+
+class CloudConfig(Section):
+    """The section `cloud`."""
+
+    budget_usd: float = Field(default=50.0, gt=0, description="all that may ever be spent, by everybody who shares it")
+    project: str = Field(
+        default="fifty",
+        pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$",
+        description="what shares the budget; tags and names in the cloud begin with it",
+    )
+    cluster: str = Field(
+        default="main",
+        pattern=r"^[a-z][a-z0-9-]{0,14}[a-z0-9]$",
+        description="name of the cluster; one of a name at a time",
+    )
+    hours: float = Field(default=4.0, gt=0, le=168, description="after so long every machine is off, whatever happens")
+    workers: int = Field(default=2, ge=1, le=1000, description="workers at most; they come and go as they are needed")
+    gpus: int = Field(default=1, ge=0, le=16, description="GPUs of a worker; 0 trains on processors")
+    gpu_memory_gb: float = Field(default=8.0, ge=0, description="memory of a GPU at least")
+    cores: int = Field(default=4, ge=1, description="cores of a worker at least")
+    memory_gb: float = Field(default=15.0, gt=0, description="main memory of a worker at least, GB")
+    spot: bool = Field(default=True, description="take spot machines, which are cheaper and may be taken away")
+    fallback: bool = Field(default=True, description="take on-demand machines where there are no spot ones")
+    disk_gb: int = Field(default=60, ge=30, le=2000, description="disk of every machine, GB")
+    idle_minutes: float = Field(default=10.0, ge=1, description="idle for so long, workers end; and then the head")
+    margin_minutes: float = Field(default=10.0, ge=5, description="paid for beyond the deadline in the worst case")
+    ssh_from: str = Field(default="auto", description="the one address SSH is open to; `auto`: this machine's own")
+    ledger: Literal["bucket", "local"] = Field(
+        default="bucket", description="`bucket`: shared by all who use the project; `local`: this machine's file alone"
+    )
+    aws: AwsConfig = AwsConfig()
+    gcp: GcpConfig = GcpConfig()
