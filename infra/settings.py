@@ -3,9 +3,16 @@
 No stage depends on it, so that moving from this machine to a cloud, or to another, reruns nothing.
 """
 
-from typing import Literal
+import ipaddress
+import re
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from infra.faults import Refused
+
+FILE = Path("params.yaml")
 
 
 class Section(BaseModel):
@@ -39,15 +46,9 @@ class CloudConfig(Section):
 
     budget_usd: float = Field(default=50.0, gt=0, description="all that may ever be spent, by everybody who shares it")
     project: str = Field(
-        default="fifty",
-        pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$",
-        description="what shares the budget; tags and names in the cloud begin with it",
+        default="fifty", description="what shares the budget; tags and names in the cloud begin with it"
     )
-    cluster: str = Field(
-        default="main",
-        pattern=r"^[a-z][a-z0-9-]{0,14}[a-z0-9]$",
-        description="name of the cluster; one of a name at a time",
-    )
+    cluster: str = Field(default="main", description="name of the cluster; one of a name at a time")
     hours: float = Field(default=4.0, gt=0, le=168, description="after so long every machine is off, whatever happens")
     workers: int = Field(default=2, ge=1, le=1000, description="workers at most; they come and go as they are needed")
     gpus: int = Field(default=1, ge=0, le=16, description="GPUs of a worker; 0 trains on processors")
@@ -65,3 +66,60 @@ class CloudConfig(Section):
     )
     aws: AwsConfig = AwsConfig()
     gcp: GcpConfig = GcpConfig()
+
+    @field_validator("project")
+    @classmethod
+    def _project(cls, name: str) -> str:
+        return _name(name, 32)
+
+    @field_validator("cluster")
+    @classmethod
+    def _cluster(cls, name: str) -> str:
+        return _name(name, 16)
+
+    @field_validator("ssh_from")
+    @classmethod
+    def _ssh_from(cls, address: str) -> str:
+        return address if address == "auto" else one_address(address)
+
+
+def _name(name: str, most: int) -> str:
+    """What every cloud takes as part of a name and as a tag's value."""
+    if not re.fullmatch(r"[a-z][a-z0-9-]*[a-z0-9]", name) or len(name) > most:
+        raise ValueError(
+            f"clouds refuse the name {name!r}; take 2 to {most} lower-case letters, digits and hyphens, a letter first"
+        )
+    return name
+
+
+def one_address(text: str) -> str:
+    """Return an IPv4 address as the network of it alone, `203.0.113.7/32`.
+
+    Raises:
+        ValueError: it is none, or a network of many.
+    """
+    try:
+        network = ipaddress.IPv4Network(text.strip(), strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is no IPv4 address; give one, as 203.0.113.7, or `auto`") from None
+    if network.prefixlen != 32:
+        raise ValueError(f"{text!r} opens SSH to {network.num_addresses} addresses; give one, as 203.0.113.7, or `auto`")
+    return str(network)
+
+
+def load(path: Path = FILE) -> CloudConfig:
+    """Read and check the section `cloud` of params.yaml, and nothing else of it; without the section: the defaults.
+
+    Raises:
+        Refused: one line per fault, each with the key's path.
+    """
+    from infra.settings_faults import explain, read
+
+    data: Any = read(path)
+    if not isinstance(data, dict):
+        raise Refused(f"{path.name}: should be a mapping of sections")
+    section = data.get("cloud", {})
+    try:
+        return CloudConfig.model_validate(section)
+    except ValidationError as error:
+        raise Refused("\n".join(explain(error, CloudConfig, "cloud"))) from None

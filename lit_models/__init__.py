@@ -6,9 +6,9 @@ module) and add one line to `FAMILIES`; the conformance suite in `tests/lit_mode
 
 import os
 
-from lit_models.base import FamilyConfig, LitModel
 from lit_models.cnn import LitCNN
 from lit_models.conv1d import LitConv1d
+from lit_models.core.base import FamilyConfig, LitModel
 from lit_models.dqn import LitDQN
 from lit_models.encoder import LitEncoder
 from lit_models.gnn import LitGNN
@@ -17,7 +17,7 @@ from lit_models.mlp import LitMLP
 from lit_models.ppo import LitPPO
 from lit_models.resnet import LitResNet
 from lit_models.rnn import LitRNN
-from lit_models.spec import DataSpec, ImageSpec
+from lit_models.specs.base import DataSpec, ImageSpec
 from lit_models.transformer import LitTransformer
 
 FAMILIES: dict[str, type[LitModel]] = {

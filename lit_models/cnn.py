@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import nn
 
-from lit_models.image import ImageConfig, ImageModel, ImageSpec
-from lit_models.layers import ACTIVATIONS, Dropout
+from lit_models.core.image import ImageConfig, ImageModel, ImageSpec
+from lit_models.core.layers import ACTIVATIONS, Dropout
 
 SMALLEST = 4
 

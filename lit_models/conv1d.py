@@ -7,11 +7,11 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field
 from torch import Tensor, nn
 
-from lit_models.config import FamilyConfig
-from lit_models.layers import ACTIVATIONS, Dropout
+from lit_models.core.config import FamilyConfig
+from lit_models.core.layers import ACTIVATIONS, Dropout
+from lit_models.core.sequence import SequenceConfig, SequenceModel
 from lit_models.parts.embedding import Embedding, OneHot
 from lit_models.parts.pooling import Pool
-from lit_models.sequence import SequenceConfig, SequenceModel
 
 
 class Conv1dConfig(SequenceConfig):

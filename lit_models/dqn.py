@@ -9,11 +9,11 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from lit_models.augment import Mixing
-from lit_models.base import FamilyConfig
-from lit_models.control import ControlConfig, ControlModel, perceptron
-from lit_models.control_spec import ControlSpec
+from lit_models.core.augment import Mixing
+from lit_models.core.base import FamilyConfig
+from lit_models.core.control import ControlConfig, ControlModel, perceptron
 from lit_models.parts.replay import Replay, Transitions
+from lit_models.specs.control import ControlSpec
 
 TARGET, REPLAY = "target.", "replay."
 

@@ -6,11 +6,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from lit_models.config import FamilyConfig, InitName
-from lit_models.layers import Dropout
+from lit_models.core.config import FamilyConfig, InitName
+from lit_models.core.layers import Dropout
+from lit_models.core.sequence import SequenceConfig, SequenceModel
 from lit_models.parts.attention import Block, Positions, PositionsName, check_heads
 from lit_models.parts.pooling import Pool
-from lit_models.sequence import SequenceConfig, SequenceModel
 
 
 class EncoderConfig(SequenceConfig):

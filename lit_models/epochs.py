@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lit_models.base import LitModel
-from lit_models.data import PreparedData
+from lit_models.core.base import LitModel
+from lit_models.core.data import PreparedData
 
 CHECKPOINT = "last.ckpt"
 # Epochs shorter than this share a checkpoint, so that writing it never costs more than a few per cent.

@@ -13,8 +13,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from lit_models.base import LitModel
-from lit_models.data import PreparedData
+from lit_models.core.base import LitModel
+from lit_models.core.data import PreparedData
 from lit_models.epochs import CHECKPOINT, EpochKeeper, EpochResult, StopReason
 
 __all__ = ["EpochResult", "FitResult", "fit"]

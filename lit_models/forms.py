@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from lit_models.control_spec import ControlSpec
-from lit_models.graph_spec import GraphSpec, GraphsSpec
-from lit_models.sequence_spec import PairSpec, SeriesSpec, TextSpec, TokenSpec
-from lit_models.spec import DataSpec, ImageSpec
+from lit_models.specs.base import DataSpec, ImageSpec
+from lit_models.specs.control import ControlSpec
+from lit_models.specs.graph import GraphSpec, GraphsSpec
+from lit_models.specs.sequence import PairSpec, SeriesSpec, TextSpec, TokenSpec
 
 FORMS: dict[str, type[DataSpec]] = {
     spec.form: spec

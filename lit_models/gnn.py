@@ -12,12 +12,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from lit_models.base import FamilyConfig, LitModel
-from lit_models.config import InitName
-from lit_models.graph_spec import GraphSpec, GraphsSpec
-from lit_models.layers import Dropout
+from lit_models.core.base import FamilyConfig, LitModel
+from lit_models.core.config import InitName
+from lit_models.core.layers import Dropout
 from lit_models.parts.graph import EdgeDropout, Links, flatten, read_out, symmetric_weights, with_loops
 from lit_models.parts.neighbours import by_target, sample, sampled_links
+from lit_models.specs.graph import GraphSpec, GraphsSpec
 
 MOST_SAMPLED = 1 << 22
 

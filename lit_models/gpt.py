@@ -7,11 +7,11 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from lit_models.base import FamilyConfig, LitModel
-from lit_models.config import InitName
-from lit_models.layers import Dropout
+from lit_models.core.base import FamilyConfig, LitModel
+from lit_models.core.config import InitName
+from lit_models.core.layers import Dropout
 from lit_models.parts.attention import Block, Positions, PositionsName, causal_mask, check_heads
-from lit_models.sequence_spec import TextSpec
+from lit_models.specs.sequence import TextSpec
 
 
 class GPTConfig(FamilyConfig):

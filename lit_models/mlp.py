@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 from torch import nn
 
-from lit_models.image import ImageConfig, ImageModel, ImageSpec
-from lit_models.layers import ACTIVATIONS, Dropout
+from lit_models.core.image import ImageConfig, ImageModel, ImageSpec
+from lit_models.core.layers import ACTIVATIONS, Dropout
 
 
 class MLPConfig(ImageConfig):

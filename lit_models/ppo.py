@@ -7,13 +7,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lit_models.augment import Mixing
-from lit_models.base import FamilyConfig
-from lit_models.control import ControlConfig, ControlModel, perceptron
-from lit_models.control_spec import ControlSpec
+from lit_models.core.augment import Mixing
+from lit_models.core.base import FamilyConfig
+from lit_models.core.control import ControlConfig, ControlModel, perceptron
 from lit_models.parts.advantages import gae
 from lit_models.parts.environments import Actions, Observations, Step
 from lit_models.parts.policies import Categorical, Gaussian
+from lit_models.specs.control import ControlSpec
 
 
 class PPOConfig(ControlConfig):

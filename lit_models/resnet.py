@@ -6,8 +6,8 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from lit_models.image import ImageConfig, ImageModel, ImageSpec
-from lit_models.layers import Dropout, StochasticDepth
+from lit_models.core.image import ImageConfig, ImageModel, ImageSpec
+from lit_models.core.layers import Dropout, StochasticDepth
 
 
 class ResNetConfig(ImageConfig):

@@ -5,10 +5,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from lit_models.config import FamilyConfig, InitName
+from lit_models.core.config import FamilyConfig, InitName
+from lit_models.core.sequence import SequenceConfig, SequenceModel
 from lit_models.parts.pooling import Pool
 from lit_models.parts.recurrent import CellName, RecurrentStack
-from lit_models.sequence import SequenceConfig, SequenceModel
 
 
 class RNNConfig(SequenceConfig):

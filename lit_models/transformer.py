@@ -7,11 +7,11 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from lit_models.augment import Mixing
-from lit_models.base import FamilyConfig, LitModel
-from lit_models.config import InitName
-from lit_models.layers import Dropout
-from lit_models.noise import Noise
+from lit_models.core.augment import Mixing
+from lit_models.core.base import FamilyConfig, LitModel
+from lit_models.core.config import InitName
+from lit_models.core.layers import Dropout
+from lit_models.core.noise import Noise
 from lit_models.parts.attention import (
     Block,
     KeysValues,
@@ -22,7 +22,7 @@ from lit_models.parts.attention import (
     padding_mask,
 )
 from lit_models.parts.decoding import Decoded, State, beam_search, greedy, likeliest
-from lit_models.sequence_spec import BEGIN, PADDING, PairSpec
+from lit_models.specs.sequence import BEGIN, PADDING, PairSpec
 
 
 class TransformerConfig(FamilyConfig):

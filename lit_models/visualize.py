@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lit_models.image import ImageModel
+from lit_models.core.image import ImageModel
 
 STEP = 0.05
 PULL = 0.01

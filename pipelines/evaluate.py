@@ -12,7 +12,7 @@ from pipelines.headlines import HEADLINES
 from pipelines.stage import Stage
 
 if TYPE_CHECKING:
-    from lit_models.base import LitModel
+    from lit_models.core.base import LitModel
 
 
 def evaluate(work: Stage) -> None:
@@ -49,7 +49,7 @@ def evaluate(work: Stage) -> None:
 def _evaluate(work: Stage, card: dict[str, Any], evaluation: Any, plots: Path) -> dict[str, float]:
     import torch
 
-    from lit_models.data import read_split
+    from lit_models.core.data import read_split
     from pipelines.evaluations.base import Task
 
     torch.set_num_threads(card["threads"])

@@ -28,7 +28,7 @@ from pipelines.section import Section
 from pipelines.train import TrainConfig
 
 if TYPE_CHECKING:
-    from lit_models.base import FamilyConfig
+    from lit_models.core.base import FamilyConfig
 
 FILE = Path("params.yaml")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -66,6 +66,7 @@ class Params(Section):
     experiments: dict[str, ExperimentParams] = Field(min_length=1)
     report: ReportConfig
     machine: MachineConfig = MachineConfig()
+    cloud: dict[str, Any] = Field(default={}, description="of the command `fifty`, which reads it itself; docs/cloud.md")
 
     @cached_property
     def _families(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def tables() -> str:
 
 def _sections() -> Iterator[tuple[str, str]]:
     from lit_models import FAMILIES, FamilyConfig
-    from lit_models.config import ImageConfig
+    from lit_models.core.config import ImageConfig
     from pipelines.augmentations import AUGMENTATIONS
     from pipelines.datasets import DATASETS
     from pipelines.evaluations import EVALUATIONS

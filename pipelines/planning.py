@@ -54,7 +54,7 @@ def _plan(order: Order) -> Planned:
 
     from lit_models import FAMILIES
     from lit_models.cohort.lanes import Lane, shaping, signature
-    from lit_models.seeds import derive_seed
+    from lit_models.core.seeds import derive_seed
 
     torch.set_num_threads(1)
     family = FAMILIES[order.family]

@@ -17,7 +17,7 @@ from pipelines.section import Section
 from pipelines.stage import Stage
 
 if TYPE_CHECKING:
-    from lit_models.base import LitModel
+    from lit_models.core.base import LitModel
     from lit_models.fit import FitResult
     from pipelines.journal import Journal
 
@@ -86,7 +86,7 @@ def _fit(work: Stage, best: dict[str, Any], state: Path, journal: "Journal", run
     import torch
 
     from lit_models import FAMILIES
-    from lit_models.data import PreparedData
+    from lit_models.core.data import PreparedData
     from lit_models.fit import EpochResult, fit
     from lit_models.forms import load_spec
     from pipelines.faults import Fault

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pipelines.faults import Fault
 
 if TYPE_CHECKING:
-    from lit_models.base import LitModel
+    from lit_models.core.base import LitModel
     from lit_models.fit import FitResult
 
 

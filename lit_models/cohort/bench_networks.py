@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lit_models.cnn import LitCNN
-from lit_models.image import ImageConfig, ImageModel, ImageSpec
-from lit_models.layers import Dropout, StochasticDepth
+from lit_models.core.image import ImageConfig, ImageModel, ImageSpec
+from lit_models.core.layers import Dropout, StochasticDepth
 from lit_models.mlp import LitMLP
 from lit_models.resnet import LitResNet
 

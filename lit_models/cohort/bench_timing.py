@@ -23,8 +23,8 @@ from lit_models.cohort.engine import Engine, Setting
 from lit_models.cohort.fused import FusedEngine
 from lit_models.cohort.lanes import Lane
 from lit_models.cohort.lone import LoneEngine
-from lit_models.config import ImageConfig
-from lit_models.optim import build_optimizer
+from lit_models.core.config import ImageConfig
+from lit_models.core.optim import build_optimizer
 
 # Trains and validates for one epoch, of the number that it is given.
 Epoch = Callable[[int], object]

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from lit_models.base import FamilyConfig, LitModel
 from lit_models.cohort.engine import Engine, Setting
 from lit_models.cohort.fused import FusedEngine
 from lit_models.cohort.lanes import Lane
 from lit_models.cohort.lone import LoneEngine
-from lit_models.data import EVAL_BATCH
-from lit_models.spec import DataSpec
+from lit_models.core.base import FamilyConfig, LitModel
+from lit_models.core.data import EVAL_BATCH
+from lit_models.specs.base import DataSpec
 
 EngineName = Literal["fused", "lone"]
 

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lit_models.data import EVAL_BATCH, read_split, training_set
+from lit_models.core.data import EVAL_BATCH, read_split, training_set
 from lit_models.forms import load_spec
-from lit_models.spec import DataSpec
+from lit_models.specs.base import DataSpec
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lit_models.base import FamilyConfig, LitModel
 from lit_models.cohort.data import CohortData
 from lit_models.cohort.lanes import Lane
-from lit_models.optim import lr_factor
-from lit_models.sampling import SAMPLERS, Sampler
+from lit_models.core.base import FamilyConfig, LitModel
+from lit_models.core.optim import lr_factor
+from lit_models.core.sampling import SAMPLERS, Sampler
 
 
 @dataclass(frozen=True)

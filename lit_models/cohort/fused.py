@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from lit_models.augment import Mixing, draw_mixing
-from lit_models.base import FamilyConfig
 from lit_models.cohort.compiled import Compiled, Group
 from lit_models.cohort.engine import Figures, Setting, build, inherits_moments, rates, sampler, substate
 from lit_models.cohort.lanes import Lane, LaneLosses, LaneValues
 from lit_models.cohort.stacked_layers import StackedLayers
 from lit_models.cohort.vector_optim import UPDATES, VectorOptimizer
-from lit_models.data import EVAL_BATCH
-from lit_models.noise import EpochNoise
+from lit_models.core.augment import Mixing, draw_mixing
+from lit_models.core.base import FamilyConfig
+from lit_models.core.data import EVAL_BATCH
+from lit_models.core.noise import EpochNoise
 
 
 class FusedEngine:

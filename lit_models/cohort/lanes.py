@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lit_models.base import FamilyConfig, LitModel
-from lit_models.spec import DataSpec
+from lit_models.core.base import FamilyConfig, LitModel
+from lit_models.specs.base import DataSpec
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from lit_models.base import FamilyConfig, LitModel
 from lit_models.cohort.engine import Figures, Setting, build, inherits_moments, rates, sampler, substate
 from lit_models.cohort.lanes import Lane
-from lit_models.optim import build_optimizer
-from lit_models.sampling import Sampler
+from lit_models.core.base import FamilyConfig, LitModel
+from lit_models.core.optim import build_optimizer
+from lit_models.core.sampling import Sampler
 
 
 @dataclass

@@ -9,7 +9,7 @@ import torch
 from lit_models.cohort.engine import Setting
 from lit_models.cohort.record import CohortSpec
 from lit_models.cohort.run import build_engine
-from lit_models.data import EVAL_BATCH
+from lit_models.core.data import EVAL_BATCH
 
 # What a process takes of a GPU beside torch's allocator: the context, and the kernels of cuBLAS and cuDNN. An estimate;
 # no GPU has been measured.

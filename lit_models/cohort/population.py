@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lit_models.cohort.rules import Ranks, RuleSpec, ranking
-from lit_models.seeds import derive_seed
+from lit_models.core.seeds import derive_seed
 
 QUARTER = 4  # the worst quarter copies from the best
 FACTORS = (0.8, 1.25)  # of a hyperparameter on a logarithmic scale: one undoes the other

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lit_models.base import FamilyConfig, LitModel
 from lit_models.cohort import checkpoint
 from lit_models.cohort.data import CohortData
 from lit_models.cohort.engine import Engine, Setting
@@ -18,6 +17,7 @@ from lit_models.cohort.lone import LoneEngine
 from lit_models.cohort.population import exploits
 from lit_models.cohort.record import CohortSpec, Record, has_diverged, rank
 from lit_models.cohort.rules import survivors
+from lit_models.core.base import FamilyConfig, LitModel
 
 # Epochs shorter than this share a checkpoint, so that writing it never costs more than a few per cent.
 CHECKPOINT_SECONDS = 2.0

@@ -1,4 +1,4 @@
-"""The optimizers of `lit_models.optim`, over many lanes at once: every hyperparameter is a vector, one entry a lane.
+"""The optimizers of `lit_models.core.optim` over many lanes at once: every hyperparameter is a vector of lanes.
 
 Weights, gradients and moments are matrices (lanes, parameters), so that a step costs as many kernels for sixty-four
 lanes as for one. The formulas are torch.optim's, term by term.
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lit_models.config import FamilyConfig
+from lit_models.core.config import FamilyConfig
 
 # On a CPU so many numbers of a matrix are worked on at a time: they and their moments stay in the second cache.
 CHUNK = 1 << 16

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lit_models.layers import Dropout
+from lit_models.core.layers import Dropout
 
 PositionsName = Literal["sinusoidal", "learned", "none"]
 KeysValues = tuple[Tensor, Tensor]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lit_models.sequence_spec import END, PADDING
+from lit_models.specs.sequence import END, PADDING
 
 State = Tensor | None | tuple["State", ...]
 Step = Callable[[Tensor, State], tuple[Tensor, State]]

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from lit_models.layers import Dropout, drop
+from lit_models.core.layers import Dropout, drop
 from lit_models.parts.pooling import Pool
-from lit_models.sequence_spec import PADDING, SeriesSpec, TokenSpec
+from lit_models.specs.sequence import PADDING, SeriesSpec, TokenSpec
 
 
 class TokenDropout(nn.Module):

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_models.control_spec import ControlSpec
+from lit_models.specs.control import ControlSpec
 
 Observations = NDArray[np.float32]
 Actions = NDArray[Any]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lit_models import noise
+from lit_models.core import noise
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lit_models.control_spec import ControlSpec
+from lit_models.specs.control import ControlSpec
 
 
 class Categorical(nn.Module):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lit_models.layers import Dropout
+from lit_models.core.layers import Dropout
 
 CellName = Literal["rnn", "lstm", "gru"]
 # Vectors of the size of the state that a cell computes at each step; the second is what LSTM and GRU remember by.

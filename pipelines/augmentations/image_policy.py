@@ -1,8 +1,8 @@
 """The augmentation policy: what becomes of an image depends on (seed, copy, index) and on no process.
 
-Images are changed by what augments them on the fly too (lit_models/augment.py). torchvision would do as well, but where
-it is installed every process that imports Lightning imports it, and half of torch's compiler with it: a third of the
-time that imports take.
+Images are changed by what augments them on the fly too (lit_models/core/augment.py). torchvision would do as well, but
+where it is installed every process that imports Lightning imports it, and half of torch's compiler with it: a third of
+the time that imports take.
 """
 
 import hashlib
@@ -106,8 +106,8 @@ def _changed(image: "Tensor", key: "Tensor", config: ImageAugmentConfig) -> "Ten
     """Change one image (C, H, W) in [0, 1] by what its key draws."""
     import torch
 
-    from lit_models.augment import AugmentPolicy, augment_batch
-    from lit_models.noise import Noise
+    from lit_models.core.augment import AugmentPolicy, augment_batch
+    from lit_models.core.noise import Noise
 
     noise = Noise(key)
     mirrored, down, right = noise.uniform((3,), image).unbind()

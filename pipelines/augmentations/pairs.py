@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipelines.augmentations.base import PREVIEW, Augmentation, CopiesConfig, Tensors, write_copies
-from pipelines.datasets.pairs import UNKNOWN, joined
+from pipelines.formats.pairs import UNKNOWN, joined
 
 SHOWN, ROW = 10, 0.52
 """Sources in the preview, and what one takes of its height, in inches."""

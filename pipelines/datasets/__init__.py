@@ -3,7 +3,6 @@
 from typing import Any
 
 from pipelines.datasets.adding import ADDING
-from pipelines.datasets.base import Dataset
 from pipelines.datasets.cifar10 import CIFAR10
 from pipelines.datasets.cora import CORA
 from pipelines.datasets.digits import DIGITS
@@ -23,6 +22,7 @@ from pipelines.datasets.temporal_order import TEMPORAL_ORDER
 from pipelines.datasets.text_files import TEXT_FILES
 from pipelines.datasets.texts import TEXTS
 from pipelines.datasets.translate import TRANSLATE
+from pipelines.formats.base import Dataset
 
 DATASETS: dict[str, Dataset[Any, Any]] = {
     "digits": DIGITS,

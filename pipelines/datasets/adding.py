@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from pipelines.datasets import series, tables
-from pipelines.datasets.base import Dataset, SplitConfig
-from pipelines.datasets.raw import verified, write_manifest
 from pipelines.faults import Fault
+from pipelines.formats import series, tables
+from pipelines.formats.base import Dataset, SplitConfig
+from pipelines.formats.splits import split_rows
 from pipelines.section import Section
-from pipelines.splits import split_rows
+from pipelines.transport.raw import verified, write_manifest
 
 FILE = "adding.csv"
 DIGITS = 4
@@ -77,7 +77,7 @@ def prepare(raw: Path, config: SplitConfig, folder: Path) -> str:
 
 
 def _write(x: series.Floats, y: series.Floats, config: SplitConfig, folder: Path) -> str:
-    from pipelines.prepared import write_parts
+    from pipelines.formats.prepared import write_parts
 
     parts = split_rows(len(x), config)
     card = series.card(

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipelines.datasets.base import Checksum
-from pipelines.datasets.download import download
-from pipelines.datasets.images import Examples, ImagePrepareConfig, always, image_dataset
-from pipelines.datasets.pixels import finish
-from pipelines.datasets.raw import verified, write_manifest
 from pipelines.faults import Fault
+from pipelines.formats.base import Checksum
+from pipelines.formats.images import Examples, ImagePrepareConfig, always, image_dataset
+from pipelines.formats.pixels import finish
 from pipelines.section import Section
+from pipelines.transport.download import download
+from pipelines.transport.raw import verified, write_manifest
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))

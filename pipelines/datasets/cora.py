@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipelines.datasets import tables
-from pipelines.datasets.base import Checksum, Dataset, unknown
-from pipelines.datasets.download import download
 from pipelines.datasets.edge_list import scaled
-from pipelines.datasets.graphs import LabelledNodes, both_ways, shuffled, some_of_each, write_graph
-from pipelines.datasets.raw import verified, write_manifest
 from pipelines.faults import Fault
+from pipelines.formats import tables
+from pipelines.formats.base import Checksum, Dataset, unknown
+from pipelines.formats.graphs import LabelledNodes, both_ways, shuffled, some_of_each, write_graph
 from pipelines.section import Section
+from pipelines.transport.download import download
+from pipelines.transport.raw import verified, write_manifest
 
 ARCHIVE = "cora.tgz"
 CONTENT, CITES = "cora.content", "cora.cites"

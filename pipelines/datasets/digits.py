@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.datasets.images import Examples, ImagePrepareConfig, always, image_dataset
-from pipelines.datasets.pixels import finish
-from pipelines.datasets.raw import verified, write_manifest
 from pipelines.faults import Fault
+from pipelines.formats.images import Examples, ImagePrepareConfig, always, image_dataset
+from pipelines.formats.pixels import finish
 from pipelines.section import Section
+from pipelines.transport.raw import verified, write_manifest
 
 FILE = "digits.csv.gz"
 PIXELS, SCALE, CLASSES = 64, 16, 10

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipelines.datasets import fasta, own, tokens
-from pipelines.datasets.base import Dataset
-from pipelines.datasets.fasta import ALPHABET
-from pipelines.datasets.raw import verified, write_manifest
-from pipelines.datasets.tokens import OwnOrGenerated, TokensPrepareConfig
+from pipelines.datasets import own
+from pipelines.formats import fasta, tokens
+from pipelines.formats.base import Dataset
+from pipelines.formats.fasta import ALPHABET
+from pipelines.formats.tokens import OwnOrGenerated, TokensPrepareConfig
+from pipelines.transport.raw import verified, write_manifest
 
 if TYPE_CHECKING:
-    from lit_models.sequence_spec import TokenSpec
+    from lit_models.specs.sequence import TokenSpec
 
 FASTA, LABELS, MOTIFS = "sequences.fasta", "labels.csv", "motifs.json"
 
@@ -146,7 +147,7 @@ def prepare(raw: Path, config: TokensPrepareConfig, folder: Path) -> str:
 
 def sketch(fetch: DnaFetch, prepare: TokensPrepareConfig) -> "TokenSpec | None":
     """Known of what is generated."""
-    from lit_models.sequence_spec import TokenSpec
+    from lit_models.specs.sequence import TokenSpec
 
     if fetch.path is not None:
         return None

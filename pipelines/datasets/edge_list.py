@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipelines.datasets import own, tables
-from pipelines.datasets.base import Dataset, unknown
-from pipelines.datasets.graphs import (
+from pipelines.datasets import own
+from pipelines.faults import Fault
+from pipelines.formats import tables
+from pipelines.formats.base import Dataset, unknown
+from pipelines.formats.graphs import (
     NAMED_PARTS,
     UNLABELLED,
     LabelledNodes,
@@ -24,9 +26,8 @@ from pipelines.datasets.graphs import (
     split_nodes,
     write_graph,
 )
-from pipelines.datasets.raw import verified, write_manifest
-from pipelines.faults import Fault
 from pipelines.section import Section
+from pipelines.transport.raw import verified, write_manifest
 
 EDGES, NODES = "edges.csv", "nodes.csv"
 NODE, LABEL, PART = "node", "label", "part"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.datasets import series
-from pipelines.datasets.base import Dataset
 from pipelines.datasets.forecast import WindowConfig, write_windows
-from pipelines.datasets.raw import verified, write_manifest
 from pipelines.faults import Fault
+from pipelines.formats import series
+from pipelines.formats.base import Dataset
 from pipelines.section import Section
+from pipelines.transport.raw import verified, write_manifest
 
 FILE, CHANNELS, RATE = "eeg.dat", ("PG3", "PG5", "PG7", "PG9"), 80
 """The file, its electrodes, and rows a second."""

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from pipelines.datasets import own, series, tables
-from pipelines.datasets.base import Dataset, SplitConfig, unknown
-from pipelines.datasets.raw import verified, write_manifest
-from pipelines.datasets.times import evenly_spaced
+from pipelines.datasets import own
 from pipelines.faults import Fault
+from pipelines.formats import series, tables
+from pipelines.formats.base import Dataset, SplitConfig, unknown
+from pipelines.formats.times import evenly_spaced
 from pipelines.section import Section
+from pipelines.transport.raw import verified, write_manifest
 
 FILE = "series.csv"
 
@@ -84,7 +85,7 @@ def write_windows(
     values: series.Floats, names: Sequence[str], targets: int, time: dict[str, Any], config: WindowConfig, folder: Path
 ) -> str:
     """Write the windows of rows (T, features), of which the first `targets` columns are to be forecast."""
-    from pipelines.prepared import write_parts
+    from pipelines.formats.prepared import write_parts
 
     x, y, rows = series.windows(values, range(targets), config.length)
     parts = series.split_by_time(rows, config.length, config)

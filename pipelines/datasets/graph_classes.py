@@ -17,12 +17,12 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipelines.datasets import tables
-from pipelines.datasets.base import Dataset, SplitConfig, unknown
-from pipelines.datasets.graphs import LabelledGraph, both_ways, write_graphs
-from pipelines.datasets.raw import verified, write_manifest
 from pipelines.faults import Fault
+from pipelines.formats import tables
+from pipelines.formats.base import Dataset, SplitConfig, unknown
+from pipelines.formats.graphs import LabelledGraph, both_ways, write_graphs
 from pipelines.section import Section
+from pipelines.transport.raw import verified, write_manifest
 
 FILE = "graphs.jsonl"
 REWIRED = 0.1

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from pipelines.datasets.base import Dataset
-from pipelines.datasets.raw import verified, write_manifest
 from pipelines.faults import Fault
+from pipelines.formats.base import Dataset
+from pipelines.formats.prepared import write_card, write_part
 from pipelines.nearest import hint
-from pipelines.prepared import write_card, write_part
 from pipelines.section import Section
+from pipelines.transport.raw import verified, write_manifest
 
 if TYPE_CHECKING:
-    from lit_models.control_spec import ControlSpec
+    from lit_models.specs.control import ControlSpec
 
 FILE = "environment.json"
 SEEDS = 1_000_000
@@ -216,7 +216,7 @@ def statistics(facts: dict[str, Any], time_limit: int, steps: int, seed: int) ->
 
 def sketch(fetch: GymFetch, prepare: GymPrepare) -> "ControlSpec | None":
     """All but the statistics of observations; nothing of an environment that `fetch` will refuse."""
-    from lit_models.control_spec import ControlSpec
+    from lit_models.specs.control import ControlSpec
 
     try:
         return ControlSpec.read(Path(), card_of(described(fetch), prepare))

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipelines.datasets.decode import decode_all
-from pipelines.datasets.images import Examples, ImagePrepareConfig, first_of_each, image_dataset
-from pipelines.datasets.raw import CHUNK, verified, write_manifest
-from pipelines.datasets.sources import Broken, Gone, local_or_url, public, telling
 from pipelines.faults import Fault
+from pipelines.formats.decode import decode_all
+from pipelines.formats.images import Examples, ImagePrepareConfig, first_of_each, image_dataset
 from pipelines.section import Section
+from pipelines.transport.raw import CHUNK, verified, write_manifest
+from pipelines.transport.sources import Broken, Gone, local_or_url, public, telling
 
 SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 """How PNG and JPEG files begin. The content counts, not the ending of the name."""

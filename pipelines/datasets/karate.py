@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pipelines.datasets.base import Dataset, unknown
 from pipelines.datasets.edge_list import EDGES, LABEL, NODE, NODES, PART, EdgeListPrepare, prepare
-from pipelines.datasets.raw import write_manifest
+from pipelines.formats.base import Dataset, unknown
 from pipelines.section import Section
+from pipelines.transport.raw import write_manifest
 
 GROUPS = ("group 1", "group 2", "group 3", "group 4")
 

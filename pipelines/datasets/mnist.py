@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipelines.datasets.base import Checksum
-from pipelines.datasets.download import download
-from pipelines.datasets.images import Examples, ImagePrepareConfig, always, image_dataset, same_length
-from pipelines.datasets.pixels import finish
-from pipelines.datasets.raw import CHUNK, verified, write_manifest
 from pipelines.faults import Fault
+from pipelines.formats.base import Checksum
+from pipelines.formats.images import Examples, ImagePrepareConfig, always, image_dataset, same_length
+from pipelines.formats.pixels import finish
 from pipelines.section import Section
+from pipelines.transport.download import download
+from pipelines.transport.raw import CHUNK, verified, write_manifest
 
 IMAGES, LABELS = 3, 1
 """Dimensions of the two kinds of file."""

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipelines.datasets import own, tables, tokens
-from pipelines.datasets.base import Dataset
-from pipelines.datasets.raw import verified, write_manifest
-from pipelines.datasets.tokens import OwnOrGenerated, TokensPrepareConfig
+from pipelines.datasets import own
 from pipelines.faults import Fault
+from pipelines.formats import tables, tokens
+from pipelines.formats.base import Dataset
+from pipelines.formats.tokens import OwnOrGenerated, TokensPrepareConfig
+from pipelines.transport.raw import verified, write_manifest
 
 if TYPE_CHECKING:
-    from lit_models.sequence_spec import TokenSpec
+    from lit_models.specs.sequence import TokenSpec
 
 FILE = "melodies.csv"
 COLUMNS = ("melody", "pitch", "duration", "label")
@@ -202,7 +203,7 @@ def prepare(raw: Path, config: NotesPrepareConfig, folder: Path) -> str:
 
 def sketch(fetch: NotesFetch, prepare: NotesPrepareConfig) -> "TokenSpec | None":
     """Known of what is generated."""
-    from lit_models.sequence_spec import TokenSpec
+    from lit_models.specs.sequence import TokenSpec
 
     if fetch.path is not None:
         return None

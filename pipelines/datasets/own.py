@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipelines.datasets.raw import CHUNK
-from pipelines.datasets.sources import Broken, Gone, local_or_url, open_source, public, telling
 from pipelines.faults import Fault
+from pipelines.transport.raw import CHUNK
+from pipelines.transport.sources import Broken, Gone, local_or_url, open_source, public, telling
 
 LITTER = {"thumbs.db", "desktop.ini"}
 """What Windows leaves in folders."""

@@ -5,12 +5,12 @@ from pathlib import Path
 from pydantic import Field
 
 from pipelines.datasets import own
-from pipelines.datasets.base import Dataset, unknown
-from pipelines.datasets.pairs import HELD_OUT, PAIRS, PairsPrepare, prepare, read_pairs
-from pipelines.datasets.raw import write_manifest
-from pipelines.datasets.sources import public
 from pipelines.faults import Fault
+from pipelines.formats.base import Dataset, unknown
+from pipelines.formats.pairs import HELD_OUT, PAIRS, PairsPrepare, prepare, read_pairs
 from pipelines.section import Section
+from pipelines.transport.raw import write_manifest
+from pipelines.transport.sources import public
 
 
 class PairsFileFetch(Section):

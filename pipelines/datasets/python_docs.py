@@ -5,12 +5,12 @@ Which topics there are, and what they say, depends on the version of Python.
 
 from pathlib import Path
 
-from pipelines.datasets.base import Dataset
-from pipelines.datasets.raw import verified, write_manifest
-from pipelines.datasets.tables import text
-from pipelines.datasets.text import Document, TextPrepareConfig, prepare_text, sketch
 from pipelines.faults import Fault
+from pipelines.formats.base import Dataset
+from pipelines.formats.tables import text
+from pipelines.formats.text import Document, TextPrepareConfig, prepare_text, sketch
 from pipelines.section import Section
+from pipelines.transport.raw import verified, write_manifest
 
 SUFFIX = ".txt"
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from pipelines.datasets import tables, tokens
-from pipelines.datasets.base import Dataset
-from pipelines.datasets.raw import verified, write_manifest
-from pipelines.datasets.tokens import TokensPrepareConfig
 from pipelines.faults import Fault
+from pipelines.formats import tables, tokens
+from pipelines.formats.base import Dataset
+from pipelines.formats.tokens import TokensPrepareConfig
 from pipelines.section import Section
+from pipelines.transport.raw import verified, write_manifest
 
 if TYPE_CHECKING:
-    from lit_models.sequence_spec import TokenSpec
+    from lit_models.specs.sequence import TokenSpec
 
 FILE = "sequences.csv"
 BEGIN, TRIGGER, RELEVANT, DISTRACTORS = "E", "B", "XY", "abcd"
@@ -113,7 +113,7 @@ def prepare(raw: Path, config: TokensPrepareConfig, folder: Path) -> str:
 
 def sketch(fetch: TemporalOrderFetch, prepare: TokensPrepareConfig) -> "TokenSpec":
     """Known before there are any."""
-    from lit_models.sequence_spec import TokenSpec
+    from lit_models.specs.sequence import TokenSpec
 
     most = longest(fetch.length)
     return TokenSpec(1 + len(SYMBOLS), min(most, prepare.length or most), len(CLASSES))

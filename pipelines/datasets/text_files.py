@@ -5,12 +5,12 @@ from pathlib import Path
 from pydantic import Field
 
 from pipelines.datasets import own
-from pipelines.datasets.base import Dataset
-from pipelines.datasets.raw import verified, write_manifest
-from pipelines.datasets.tables import text
-from pipelines.datasets.text import Document, TextPrepareConfig, prepare_text, sketch
 from pipelines.faults import Fault
+from pipelines.formats.base import Dataset
+from pipelines.formats.tables import text
+from pipelines.formats.text import Document, TextPrepareConfig, prepare_text, sketch
 from pipelines.section import Section
+from pipelines.transport.raw import verified, write_manifest
 
 TEXTS, SUFFIX = "texts", ".txt"
 """What the person's folder is called inside the raw folder, and how its files end."""

@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from pipelines.datasets import own, tables, tokens
-from pipelines.datasets.base import Dataset, unknown
-from pipelines.datasets.raw import verified, write_manifest
-from pipelines.datasets.tokens import OwnOrGenerated, TokensPrepareConfig
+from pipelines.datasets import own
 from pipelines.faults import Fault
+from pipelines.formats import tables, tokens
+from pipelines.formats.base import Dataset, unknown
+from pipelines.formats.tokens import OwnOrGenerated, TokensPrepareConfig
+from pipelines.transport.raw import verified, write_manifest
 
 TABLE, FOLDER = "texts.csv", "texts"
 COLUMNS = ("text", "label", "document")

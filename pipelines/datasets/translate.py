@@ -12,11 +12,11 @@ from typing import Literal, Self, get_args
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipelines.datasets.base import Dataset, unknown
 from pipelines.datasets.notation import date_words, number_words
-from pipelines.datasets.pairs import HELD_OUT, PAIRS, PairsPrepare, prepare, write_pairs
-from pipelines.datasets.raw import write_manifest
+from pipelines.formats.base import Dataset, unknown
+from pipelines.formats.pairs import HELD_OUT, PAIRS, PairsPrepare, prepare, write_pairs
 from pipelines.section import Section
+from pipelines.transport.raw import write_manifest
 
 TranslationName = Literal["words-to-digits", "digits-to-words", "words-to-dates", "dates-to-words"]
 NAMES: tuple[TranslationName, ...] = get_args(TranslationName)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lit_models.base import LitModel
+    from lit_models.core.base import LitModel
 
 # Every evaluation has a naive baseline: what its headline would be without learning anything from inputs.
 BASELINE = "baseline"

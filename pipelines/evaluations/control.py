@@ -11,7 +11,7 @@ from pipelines.evaluations.base import Evaluation, Task
 from pipelines.section import Section
 
 if TYPE_CHECKING:
-    from lit_models.control import ControlModel
+    from lit_models.core.control import ControlModel
     from lit_models.parts.environments import Episodes
 
 

@@ -11,7 +11,7 @@ from pipelines.evaluations.speed import predict
 from pipelines.section import Section
 
 if TYPE_CHECKING:
-    from lit_models.image import ImageModel
+    from lit_models.core.image import ImageModel
 
 
 class ImageEvaluateConfig(Section):

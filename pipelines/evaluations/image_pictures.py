@@ -12,7 +12,7 @@ from pipelines.pictures import save
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lit_models.image import ImageModel
+    from lit_models.core.image import ImageModel
     from pipelines.evaluations.base import Task
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from pydantic import Field
 
-from pipelines.datasets.pairs import BEGIN, END, HELD_OUT, SPECIAL, UNKNOWN, joined
 from pipelines.evaluations import pairs_pictures
 from pipelines.evaluations.base import BASELINE, Evaluation, Task
 from pipelines.evaluations.curves import learning_curves
+from pipelines.formats.pairs import BEGIN, END, HELD_OUT, SPECIAL, UNKNOWN, joined
 from pipelines.section import Section
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def run(task: Task, config: PairsEvaluateConfig) -> dict[str, float]:
 
 
 def _held_out(task: Task, config: PairsEvaluateConfig) -> list[Result]:
-    from lit_models.data import read_split
+    from lit_models.core.data import read_split
 
     path = task.prepared / HELD_OUT.replace(".tsv", ".safetensors")
     if not path.is_file():
@@ -149,7 +149,7 @@ def _visible(tokens: list[str]) -> list[str]:
 
 def _baselines(task: Task) -> dict[str, float]:
     """Exact match of what needs no learning: the source as it is, or the training set's most frequent target."""
-    from lit_models.data import read_split
+    from lit_models.core.data import read_split
 
     _, y = read_split(task.prepared / "train.safetensors", task.model.spec)
     targets, counts = np.unique(y.numpy(), axis=0, return_counts=True)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lit_models.base import LitModel
+    from lit_models.core.base import LitModel
 
 Floats = NDArray[np.float64]
 

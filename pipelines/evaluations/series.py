@@ -43,7 +43,7 @@ def run(task: Task, config: SeriesEvaluateConfig) -> dict[str, float]:
 
 
 def baseline(card: dict[str, Any], x: "Tensor") -> Floats:
-    """The naive answers (N, targets) for series (N, T, features): see `pipelines.datasets.series.card`."""
+    """The naive answers (N, targets) for series (N, T, features): see `pipelines.formats.series.card`."""
     if (columns := card["baseline"].get("columns")) is not None:
         return x[:, -1, columns].double().numpy()
     return np.tile(np.array(card["target_mean"], np.float64), (len(x), 1))

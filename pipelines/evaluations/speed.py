@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lit_models.base import LitModel
+    from lit_models.core.base import LitModel
 
 BATCH = 256
 SPEED_ROUNDS = 3

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 from pydantic import Field, field_validator
 
-from pipelines.datasets.tokenization import encode, load_tokenizer, token_bytes
 from pipelines.evaluations.base import Evaluation, Task
 from pipelines.evaluations.curves import learning_curves
+from pipelines.formats.tokenization import encode, load_tokenizer, token_bytes
 from pipelines.section import Section
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.datasets.tokenization import encode
 from pipelines.evaluations.lettering import MONOSPACE, plain
 from pipelines.evaluations.sequence_pictures import heads
+from pipelines.formats.tokenization import encode
 from pipelines.pictures import save
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
-from lit_models.augment import AugmentPolicy, augment_batch
-from lit_models.noise import EpochNoise, Noise
+from lit_models.core.augment import AugmentPolicy, augment_batch
+from lit_models.core.noise import EpochNoise, Noise
 
 BATCH = 256
 

@@ -13,7 +13,7 @@ import torch
 
 from lit_models.gpt import GPT, GPTConfig, LitGPT
 from lit_models.parts.generation import Sampling, generate
-from lit_models.sequence_spec import TextSpec
+from lit_models.specs.sequence import TextSpec
 
 TOKENS, TARGET = 256, 5.0
 # Width, heads, blocks, vocabulary; the second is the one that the target is for.

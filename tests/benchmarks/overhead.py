@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from lit_models.cnn import CNNConfig, LitCNN
-from lit_models.data import PreparedData
+from lit_models.core.data import PreparedData
 from lit_models.fit import fit
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from lit_models import FAMILIES
-from lit_models.data import read_split
+from lit_models.core.data import read_split
 from lit_models.forms import load_spec
 from tests.e2e.conftest import Checkout
 from tests.e2e.test_search import SEARCH, trials

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from lit_models import FAMILIES
 from lit_models.cohort.data import CohortData
-from lit_models.control_spec import ControlSpec
-from lit_models.graph_spec import GraphSpec, GraphsSpec
-from lit_models.sequence_spec import BEGIN, END, PairSpec, SeriesSpec, TextSpec, TokenSpec
-from lit_models.spec import DataSpec, ImageSpec
+from lit_models.specs.base import DataSpec, ImageSpec
+from lit_models.specs.control import ControlSpec
+from lit_models.specs.graph import GraphSpec, GraphsSpec
+from lit_models.specs.sequence import BEGIN, END, PairSpec, SeriesSpec, TextSpec, TokenSpec
 
 IMAGE = ImageSpec(shape=(1, 8, 8), classes=4, mean=(0.3,), std=(0.4,), scale=255.0)
 TOKENS = TokenSpec(vocabulary=11, length=9, classes=4)

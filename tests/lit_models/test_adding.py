@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_models.rnn import LitRNN, RNNConfig
-from lit_models.sequence_spec import SeriesSpec
+from lit_models.specs.sequence import SeriesSpec
 
 LENGTH = 100
 # Mean squared error of always saying 1, the mean.

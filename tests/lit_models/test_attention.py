@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lit_models.noise import Noise, drawing
+from lit_models.core.noise import Noise, drawing
 from lit_models.parts.attention import Attention, Block, Positions, causal_mask, padding_mask
 
 WIDTH, HEADS = 12, 3

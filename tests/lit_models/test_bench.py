@@ -69,7 +69,7 @@ def test_what_a_person_would_write_is_as_large(name: str) -> None:
     plain = case.plain(model)
     # Torch's own recurrent and attention layers have some biases more.
     assert ours <= sum(p.numel() for p in plain.parameters()) <= 1.03 * ours
-    assert not any(type(module).__module__ == "lit_models.layers" for module in plain.modules())
+    assert not any(type(module).__module__ == "lit_models.core.layers" for module in plain.modules())
     x = torch.rand(2, *case.shape)
     assert plain(x).shape == (2, 10)
 

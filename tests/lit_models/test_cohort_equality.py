@@ -12,8 +12,8 @@ from lit_models.cohort.fused import FusedEngine
 from lit_models.cohort.lanes import signature
 from lit_models.cohort.lone import LoneEngine
 from lit_models.cohort.vector_optim import UPDATES, VectorOptimizer
-from lit_models.config import FamilyConfig
-from lit_models.optim import build_optimizer
+from lit_models.core.config import FamilyConfig
+from lit_models.core.optim import build_optimizer
 from tests.lit_models.architectures import architectures
 from tests.lit_models.cohorts import difference, lanes, setting
 from tests.lit_models.samples import FUSED, family_of, form_of, spec_of

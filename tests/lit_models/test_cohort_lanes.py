@@ -158,7 +158,7 @@ def test_the_lone_engine_is_fit(tmp_path: Any) -> None:
 
     from safetensors.torch import save_file
 
-    from lit_models.data import PreparedData
+    from lit_models.core.data import PreparedData
 
     cohort = lanes("cnn", [{"dropout": 0.2, "augment_strength": 0.5, "lr": 0.01, "mixup": 0.3}])
     room = setting("cnn", FLOAT, epochs=3)

@@ -19,13 +19,13 @@ from lit_models.cohort.data import CohortData
 from lit_models.cohort.engine import Setting
 from lit_models.cohort.lanes import Lane
 from lit_models.cohort.lone import LoneEngine
-from lit_models.control import ControlModel
-from lit_models.control_spec import ControlSpec
-from lit_models.data import PreparedData
+from lit_models.core.control import ControlModel
+from lit_models.core.data import PreparedData
 from lit_models.fit import fit
 from lit_models.parts.advantages import gae
 from lit_models.parts.environments import Environments, film, make, play, random_actions
 from lit_models.parts.policies import Categorical, Gaussian
+from lit_models.specs.control import ControlSpec
 from pipelines.datasets.gym import GYM, GymFetch, GymPrepare
 
 SPEC = ControlSpec(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lit_models.parts.decoding import State, Step, beam_search, greedy, likeliest, rows
-from lit_models.sequence_spec import BEGIN, END, PADDING
+from lit_models.specs.sequence import BEGIN, END, PADDING
 
 WORDS = (3, 4)
 VOCABULARY = 5

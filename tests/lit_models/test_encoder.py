@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from lit_models.encoder import EncoderConfig, LitEncoder
-from lit_models.sequence_spec import TokenSpec
+from lit_models.specs.sequence import TokenSpec
 
 
 def trained(spec: TokenSpec, x: Tensor, y: Tensor, steps: int, **own: Any) -> float:

@@ -17,8 +17,8 @@ from torch.export import Dim
 
 from lit_models import FAMILIES, LitModel
 from lit_models.cnn import CNNConfig
-from lit_models.config import FamilyConfig
-from lit_models.data import PreparedData
+from lit_models.core.config import FamilyConfig
+from lit_models.core.data import PreparedData
 from lit_models.epochs import CHECKPOINT
 from lit_models.fit import EpochResult, FitResult, fit
 from lit_models.mlp import LitMLP, MLPConfig
@@ -313,7 +313,7 @@ import sys, torch
 from pathlib import Path
 import lit_models.epochs
 from lit_models.cnn import CNNConfig, LitCNN
-from lit_models.data import PreparedData
+from lit_models.core.data import PreparedData
 from lit_models.fit import fit
 torch.set_num_threads(1)
 lit_models.epochs.CHECKPOINT_SECONDS = 0.0

@@ -14,11 +14,11 @@ from lit_models.cohort.engine import Setting
 from lit_models.cohort.fused import FusedEngine
 from lit_models.cohort.lanes import Lane
 from lit_models.cohort.lone import LoneEngine
+from lit_models.core.noise import Noise, drawing
 from lit_models.forms import load_spec
 from lit_models.gnn import GNNConfig, LitGNN, convolutions
-from lit_models.graph_spec import GraphSpec, GraphsSpec
-from lit_models.noise import Noise, drawing
 from lit_models.parts.graph import EdgeDropout, read_out
+from lit_models.specs.graph import GraphSpec, GraphsSpec
 from tests.lit_models.cohorts import difference
 
 LAYERS = ("gcn", "sage", "gat", "gin")

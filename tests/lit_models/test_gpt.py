@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lit_models.gpt import GPT, GPTConfig, LitGPT
 from lit_models.parts.generation import Cache, Sampling, generate
-from lit_models.sequence_spec import TextSpec
+from lit_models.specs.sequence import TextSpec
 
 VOCABULARY, LENGTH, WIDTH, HEADS = 13, 10, 8, 2
 SPEC = TextSpec(VOCABULARY, LENGTH, 1.0)

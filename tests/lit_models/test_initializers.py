@@ -6,10 +6,10 @@ from torch import nn
 
 from lit_models import ImageSpec
 from lit_models.cnn import CNNConfig, LitCNN
-from lit_models.config import FamilyConfig
-from lit_models.init import INITIALIZERS, initialize
+from lit_models.core.config import FamilyConfig
+from lit_models.core.init import INITIALIZERS, initialize
+from lit_models.core.optim import build_optimizer
 from lit_models.mlp import LitMLP, MLPConfig
-from lit_models.optim import build_optimizer
 from lit_models.resnet import LitResNet, ResNetConfig
 
 # fan_in of each weight; fan_out beside it.

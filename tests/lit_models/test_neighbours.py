@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from lit_models.core.noise import Noise, drawing
 from lit_models.gnn import GNNConfig, LitGNN
-from lit_models.graph_spec import GraphSpec
-from lit_models.noise import Noise, drawing
 from lit_models.parts.neighbours import by_target, sample, sampled_links
+from lit_models.specs.graph import GraphSpec
 
 # 0 and 1 lead to 2, 2 to 0, 3 and 2 to 1; 4 has no edges.
 EDGES = torch.tensor([[0, 1, 2, 3, 2], [2, 2, 0, 1, 1]])

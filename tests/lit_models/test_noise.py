@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lit_models.noise import EpochNoise, Noise, _mix, _signed, mix
+from lit_models.core.noise import EpochNoise, Noise, _mix, _signed, mix
 
 CPU = torch.device("cpu")
 

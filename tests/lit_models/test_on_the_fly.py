@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from lit_models.augment import AugmentPolicy, augment_batch, cutmix, draw_mixing, mix_batch, mixup
-from lit_models.config import ImageConfig
+from lit_models.core.augment import AugmentPolicy, augment_batch, cutmix, draw_mixing, mix_batch, mixup
+from lit_models.core.config import ImageConfig
+from lit_models.core.noise import Noise
 from lit_models.mlp import LitMLP, MLPConfig
-from lit_models.noise import Noise
-from lit_models.spec import ImageSpec
+from lit_models.specs.base import ImageSpec
 
 STILL = AugmentPolicy(shift=0, rotate=0, scale=0, shear=0)
 ALL = AugmentPolicy(flip=True, erase=0.5, jitter=0.3)

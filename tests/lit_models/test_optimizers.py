@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lit_models.config import FamilyConfig
-from lit_models.optim import OPTIMIZERS, SCHEDULES, build_optimizer, build_schedule, lr_factor
+from lit_models.core.config import FamilyConfig
+from lit_models.core.optim import OPTIMIZERS, SCHEDULES, build_optimizer, build_schedule, lr_factor
 
 LR, MOMENTUM, DECAY = 0.1, 0.8, 0.02
 

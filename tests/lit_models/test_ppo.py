@@ -11,10 +11,10 @@ from lit_models.cohort.data import CohortData
 from lit_models.cohort.engine import Setting
 from lit_models.cohort.lanes import Lane
 from lit_models.cohort.lone import LoneEngine
-from lit_models.control_spec import ControlSpec
 from lit_models.parts.advantages import gae
 from lit_models.parts.environments import play, random_actions
 from lit_models.ppo import LitPPO, PPOConfig, policy_losses
+from lit_models.specs.control import ControlSpec
 from tests.lit_models.test_control import LAKE, PENDULUM, SPEC, build
 
 

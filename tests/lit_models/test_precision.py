@@ -12,7 +12,7 @@ from lit_models.cohort.cost import obstacle
 from lit_models.cohort.fused import FusedEngine
 from lit_models.cohort.lone import LoneEngine
 from lit_models.cohort.stacked_layers import StackedLayers
-from lit_models.precision import half_precision
+from lit_models.core.precision import half_precision
 from tests.lit_models.cohorts import lanes, setting
 from tests.lit_models.samples import FUSED
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lit_models.config import FamilyConfig
-from lit_models.data import PreparedData, read_split
+from lit_models.core.config import FamilyConfig
+from lit_models.core.data import PreparedData, read_split
 from lit_models.forms import load_spec
 from lit_models.mlp import LitMLP, MLPConfig
-from lit_models.spec import ImageSpec
+from lit_models.specs.base import ImageSpec
 
 
 def numbered(count: int, start: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,7 +108,7 @@ def test_wrong_tensors_are_refused(tmp_path: Path, tensors: dict[str, torch.Tens
 def test_large_splits_stay_memory_mapped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = MLPConfig(hidden=4, batch_size=5)
     small = PreparedData(folder, None, config, seed=0)
-    monkeypatch.setattr("lit_models.data.IN_MEMORY", 0)
+    monkeypatch.setattr("lit_models.core.data.IN_MEMORY", 0)
     mapped = PreparedData(folder, None, config, seed=0)
     for one, other in zip(small.train, mapped.train, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))

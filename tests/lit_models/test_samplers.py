@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lit_models.config import FamilyConfig
-from lit_models.sampling import SAMPLERS, BalancedSampler, HardSampler, ShuffleSampler, draw
+from lit_models.core.config import FamilyConfig
+from lit_models.core.sampling import SAMPLERS, BalancedSampler, HardSampler, ShuffleSampler, draw
 
 SKEWED = torch.tensor([0] * 900 + [1] * 90 + [2] * 10)
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lit_models.conv1d import MaskedBatchNorm
-from lit_models.noise import Noise, drawing
+from lit_models.core.noise import Noise, drawing
 from lit_models.parts.embedding import TokenDropout
 from lit_models.parts.pooling import Pool
 from lit_models.parts.recurrent import CellName, RecurrentStack

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from lit_models.sequence_spec import PairSpec, SeriesSpec, TextSpec, TokenSpec
+from lit_models.specs.sequence import PairSpec, SeriesSpec, TextSpec, TokenSpec
 
 SPECS: list[tuple[Any, dict[str, Any]]] = [
     (TokenSpec(7, 9, 3), {"vocabulary": ["", *"ABCDEF"], "length": 9, "classes": ["x", "y", "z"]}),

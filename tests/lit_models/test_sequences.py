@@ -12,14 +12,14 @@ from torch.func import functional_call, vmap
 from lit_models.cohort.fused import FusedEngine
 from lit_models.cohort.lone import LoneEngine
 from lit_models.cohort.stacked_layers import StackedLayers
-from lit_models.config import FamilyConfig
 from lit_models.conv1d import Conv1dConfig, LitConv1d
+from lit_models.core.config import FamilyConfig
+from lit_models.core.sequence import SequenceModel
 from lit_models.encoder import EncoderConfig, LitEncoder
 from lit_models.parts.recurrent import CellName
 from lit_models.rnn import LitRNN, RNNConfig
-from lit_models.sequence import SequenceModel
-from lit_models.sequence_spec import SeriesSpec, TokenSpec
-from lit_models.spec import ImageSpec
+from lit_models.specs.base import ImageSpec
+from lit_models.specs.sequence import SeriesSpec, TokenSpec
 from tests.lit_models.cohorts import difference, lanes, setting
 
 LENGTH = 9

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lit_models.parts.attention import Attention, Block, causal_mask
 from lit_models.parts.decoding import likeliest
-from lit_models.sequence_spec import BEGIN, END, PADDING, PairSpec
+from lit_models.specs.sequence import BEGIN, END, PADDING, PairSpec
 from lit_models.transformer import EncoderDecoder, LitTransformer, TransformerConfig
 
 SPEC = PairSpec(source_vocabulary=13, target_vocabulary=11, source_length=8, target_length=9)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from lit_models import ImageSpec
 from lit_models.cnn import CNNConfig, LitCNN
-from lit_models.layers import Dropout, StochasticDepth
+from lit_models.core.layers import Dropout, StochasticDepth
+from lit_models.core.noise import Noise, drawing
 from lit_models.mlp import LitMLP, MLPConfig
-from lit_models.noise import Noise, drawing
 from lit_models.resnet import BasicBlock, LitResNet, ResNetConfig
 
 

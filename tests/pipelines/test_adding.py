@@ -10,9 +10,9 @@ from safetensors.numpy import load_file
 
 from pipelines.datasets import adding
 from pipelines.datasets.adding import ADDING, AddingFetch
-from pipelines.datasets.base import SplitConfig
-from pipelines.datasets.raw import write_manifest
 from pipelines.faults import Fault
+from pipelines.formats.base import SplitConfig
+from pipelines.transport.raw import write_manifest
 
 
 def fetched(folder: Path, **config: Any) -> Path:

@@ -11,7 +11,7 @@ import torch
 from safetensors.numpy import load_file
 
 from lit_models.forms import load_spec
-from lit_models.graph_spec import GraphSpec
+from lit_models.specs.graph import GraphSpec
 from pipelines.datasets.cora import CORA, CoraFetch, CoraPrepare
 from pipelines.faults import Fault
 from tests.pipelines.samples import checksum, zipped

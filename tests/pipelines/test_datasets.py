@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 from lit_models.forms import FORMS, load_spec
 from pipelines.augmentations import AUGMENTATIONS
 from pipelines.datasets import DATASETS
-from pipelines.datasets.images import Examples, ImagePrepareConfig
 from pipelines.evaluations import EVALUATIONS
 from pipelines.faults import Fault
+from pipelines.formats.images import Examples, ImagePrepareConfig
+from pipelines.formats.splits import split
 from pipelines.headlines import HEADLINES
-from pipelines.splits import split
 from tests.pipelines.samples import fetched, small, source
 
 KINDS = sorted(DATASETS)

@@ -8,11 +8,11 @@ import pytest
 from pydantic import ValidationError
 from safetensors.numpy import load_file
 
-from pipelines.datasets import fasta
 from pipelines.datasets.dna import CLASSES, DNA, PLANTED, DnaFetch, generated, reverse_complement
-from pipelines.datasets.fasta import Record
-from pipelines.datasets.tokens import TokensPrepareConfig
 from pipelines.faults import Fault
+from pipelines.formats import fasta
+from pipelines.formats.fasta import Record
+from pipelines.formats.tokens import TokensPrepareConfig
 
 OWN = ">a label=x\nACGT\nNN\n" + "".join(f">{name} label={name[0]}\nACGTT\n" for name in ("x1", "x2", "y1", "y2", "y3"))
 

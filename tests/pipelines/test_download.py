@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.datasets.download import download
-from pipelines.datasets.sources import public
 from pipelines.faults import Fault
+from pipelines.transport.download import download
+from pipelines.transport.sources import public
 from tests.pipelines.site import Site, serving
 
 CONTENT = bytes(range(256)) * 1280
@@ -171,6 +171,6 @@ def test_a_full_disk_is_a_fault(site: Site, target: Path, monkeypatch: pytest.Mo
 def test_log_lines_replace_the_bar(
     site: Site, target: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipelines.datasets.progress.EVERY", 0)
+    monkeypatch.setattr("pipelines.transport.progress.EVERY", 0)
     fetch(site.serve("/a.bin", CONTENT), target)
     assert "a.bin: 0.3 of 0.3 MB" in capsys.readouterr().err

@@ -13,8 +13,8 @@ from pipelines.datasets import eeg as eeg_waves
 from pipelines.datasets import forecast
 from pipelines.datasets.eeg import EegFetch
 from pipelines.datasets.forecast import ForecastFetch, ForecastPrepare, WindowConfig
-from pipelines.datasets.raw import write_manifest
 from pipelines.faults import Fault
+from pipelines.transport.raw import write_manifest
 
 PARTS = ("train", "val", "test")
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.datasets import cifar10, digits, mnist
-from pipelines.datasets.images import ImagePrepareConfig
-from pipelines.datasets.raw import write_manifest
 from pipelines.faults import Fault
+from pipelines.formats.images import ImagePrepareConfig
+from pipelines.transport.raw import write_manifest
 from tests.pipelines.samples import CLASSES, cifar_members, fetched, idx, mnist_parts, pixels, tar_gz, zipped
 
 PER_EXAMPLE = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

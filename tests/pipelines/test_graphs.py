@@ -10,14 +10,13 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from lit_models.data import read_split
+from lit_models.core.data import read_split
 from lit_models.forms import load_spec
 from lit_models.gnn import GNNConfig, LitGNN
-from lit_models.graph_spec import GraphSpec
+from lit_models.specs.graph import GraphSpec
 from pipelines import graph_drawing
 from pipelines.augmentations.graphs import GRAPHS as EDGE_DROPOUT
 from pipelines.augmentations.graphs import GraphsAugmentConfig
-from pipelines.datasets.base import Dataset
 from pipelines.datasets.edge_list import EDGE_LIST, scaled
 from pipelines.datasets.graph_classes import GRAPH_CLASSES, MAKERS, Dice, make
 from pipelines.datasets.graph_classes import read as read_graphs
@@ -26,6 +25,7 @@ from pipelines.evaluations.base import Task
 from pipelines.evaluations.graph import GRAPH, GRAPHS
 from pipelines.evaluations.graph_pictures import principal
 from pipelines.faults import Fault
+from pipelines.formats.base import Dataset
 
 EDGES = "source,target\n" + "".join(f"n{a},n{(a + step) % 12}\n" for a in range(12) for step in (1, 3))
 NODES = "node,x,label,y\n" + "".join(f"n{n},{n / 10},{'ab'[n % 2] if n < 10 else ''},{n * n}\n" for n in range(12))
@@ -128,7 +128,7 @@ def test_parts_without_nodes_are_told(tmp_path: Path) -> None:
 
 
 def test_too_many_nodes_without_features_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.datasets.graphs.MOST_IDENTITY", 11)
+    monkeypatch.setattr("pipelines.formats.graphs.MOST_IDENTITY", 11)
     nodes = "node,label\n" + "".join(f"n{n},{'ab'[n % 2]}\n" for n in range(12))
     with pytest.raises(Fault, match="gives no features"):
         edge_list(tmp_path, nodes=nodes)

@@ -13,10 +13,10 @@ from gymnasium import spaces
 from PIL import Image
 from safetensors.numpy import load_file
 
-from lit_models.control_spec import ControlSpec
 from lit_models.forms import load_spec
 from lit_models.parts.environments import play, random_actions
 from lit_models.ppo import LitPPO, PPOConfig
+from lit_models.specs.control import ControlSpec
 from pipelines.datasets.gym import GYM, GymFetch, GymPrepare
 from pipelines.evaluations.base import Task
 from pipelines.evaluations.control import CONTROL, ControlEvaluateConfig

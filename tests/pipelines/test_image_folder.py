@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from pipelines.datasets import image_folder
-from pipelines.datasets.decode import decode
 from pipelines.datasets.image_folder import ImageFolderFetch
-from pipelines.datasets.images import ImagePrepareConfig
-from pipelines.datasets.raw import write_manifest
 from pipelines.faults import Fault
+from pipelines.formats.decode import decode
+from pipelines.formats.images import ImagePrepareConfig
+from pipelines.transport.raw import write_manifest
 from tests.pipelines.samples import fetched, pixels
 from tests.pipelines.samples import image_folder as write_folder
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.datasets import own, tables
-from pipelines.datasets.tables import Row
+from pipelines.datasets import own
 from pipelines.faults import Fault
+from pipelines.formats import tables
+from pipelines.formats.tables import Row
 
 
 def written(folder: Path, content: bytes, name: str = "a.csv") -> Path:

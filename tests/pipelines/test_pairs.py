@@ -13,14 +13,19 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from lit_models.data import read_split
+from lit_models.core.data import read_split
 from lit_models.forms import load_spec
 from lit_models.parts.decoding import Decoded
-from lit_models.sequence_spec import BEGIN, END, PairSpec
+from lit_models.specs.sequence import BEGIN, END, PairSpec
 from lit_models.transformer import LitTransformer, TransformerConfig
 from pipelines.augmentations.pairs import PAIRS as AUGMENTATION
 from pipelines.augmentations.pairs import PairsAugmentConfig, dropped
-from pipelines.datasets.pairs import (
+from pipelines.datasets.pairs_file import PAIRS_FILE, PairsFileFetch
+from pipelines.evaluations.base import Task
+from pipelines.evaluations.pairs import PAIRS as EVALUATION
+from pipelines.evaluations.pairs import PairsEvaluateConfig, Result, words
+from pipelines.faults import Fault
+from pipelines.formats.pairs import (
     HELD_OUT,
     PAIRS,
     SPECIAL,
@@ -34,13 +39,8 @@ from pipelines.datasets.pairs import (
     vocabulary,
     write_pairs,
 )
-from pipelines.datasets.pairs_file import PAIRS_FILE, PairsFileFetch
-from pipelines.datasets.raw import write_manifest
-from pipelines.evaluations.base import Task
-from pipelines.evaluations.pairs import PAIRS as EVALUATION
-from pipelines.evaluations.pairs import PairsEvaluateConfig, Result, words
-from pipelines.faults import Fault
 from pipelines.headlines import HEADLINES
+from pipelines.transport.raw import write_manifest
 
 SENTENCES = [(f"w{'abcde'[i % 5]} is {i}", f"{i} ist w{'abcde'[i % 5]}!") for i in range(60)]
 LONGER = [(f"now a longer one is {i}", f"{i} ist jetzt ein langes") for i in range(10)]

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from lit_models import ImageSpec
 from pipelines.datasets import DATASETS
-from pipelines.datasets.images import ImagePrepareConfig
+from pipelines.formats.images import ImagePrepareConfig
 from pipelines.params import Params, ParamsFaults, load
 from tests.conftest import RunModule
 

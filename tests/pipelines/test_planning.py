@@ -15,7 +15,7 @@ from torch import nn
 
 from lit_models import FAMILIES
 from lit_models.cohort.cost import step_cost
-from lit_models.config import FamilyConfig
+from lit_models.core.config import FamilyConfig
 from lit_models.forms import load_spec
 from lit_models.mlp import LitMLP, MLPConfig, build_mlp
 from pipelines import machine

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from pipelines.datasets import image_writer
-from pipelines.datasets.base import SplitConfig
-from pipelines.datasets.image_writer import mean_and_std, write_images
-from pipelines.datasets.images import Examples
-from pipelines.splits import Indices, split
+from pipelines.formats import image_writer
+from pipelines.formats.base import SplitConfig
+from pipelines.formats.image_writer import mean_and_std, write_images
+from pipelines.formats.images import Examples
+from pipelines.formats.splits import Indices, split
 from tests.pipelines.samples import pixels
 
 

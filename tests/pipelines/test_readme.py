@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from lit_models import FAMILIES
-from lit_models.image import ImageModel
+from lit_models.core.image import ImageModel
 from pipelines import params_table
 from pipelines.params import load
 from pipelines.space import Domain

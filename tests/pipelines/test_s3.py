@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.datasets.download import download
 from pipelines.datasets.image_folder import ImageFolderFetch, fetch
 from pipelines.faults import Fault
+from pipelines.transport.download import download
 from tests.pipelines.samples import image_folder
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lit_models import FAMILIES
-from lit_models.base import LitModel
-from lit_models.sequence_spec import SeriesSpec, TokenSpec
+from lit_models.core.base import LitModel
+from lit_models.specs.sequence import SeriesSpec, TokenSpec
 from pipelines.evaluations import classification, logos, reading
 from pipelines.evaluations.base import Task
 from pipelines.evaluations.curves import learning_curves
@@ -19,8 +19,8 @@ from pipelines.evaluations.lettering import drawable, label, plain, short
 from pipelines.evaluations.sequence_pictures import Passage, evolution, heads, passages
 from pipelines.evaluations.series import SERIES, SeriesEvaluateConfig, baseline, scores
 from pipelines.evaluations.tokens import TOKENS, TokensEvaluateConfig, names
+from pipelines.formats.prepared import write_part
 from pipelines.headlines import HEADLINES
-from pipelines.prepared import write_part
 
 HISTORY = "epoch,train_loss,val_loss,val_accuracy\n1,1.2,1.3,0.4\n2,1.0,1.1,0.5\n"
 WORDS = ["", "<unknown>", "the", "sun", "is", "$5", "日", " ", "A", "C", "G", "T"]

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipelines.datasets.base import SplitConfig
 from pipelines.faults import Fault
-from pipelines.splits import split, split_rows
+from pipelines.formats.base import SplitConfig
+from pipelines.formats.splits import split, split_rows
 
 Labels = NDArray[np.int64]
 SLOWLY = settings(deadline=None)

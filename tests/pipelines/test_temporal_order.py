@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.datasets import temporal_order
-from pipelines.datasets.raw import write_manifest
 from pipelines.datasets.temporal_order import TEMPORAL_ORDER, TemporalOrderFetch, generated
-from pipelines.datasets.tokens import TokensPrepareConfig
 from pipelines.faults import Fault
+from pipelines.formats.tokens import TokensPrepareConfig
+from pipelines.transport.raw import write_manifest
 
 
 @pytest.mark.parametrize("length", [10, 30, 100])

@@ -16,13 +16,16 @@ from safetensors.numpy import load_file
 
 from lit_models.forms import load_spec
 from lit_models.gpt import GPTConfig, LitGPT
-from lit_models.sequence_spec import TextSpec
-from pipelines.datasets.ngrams import bigram_bits, unigram, unigram_bits
+from lit_models.specs.sequence import TextSpec
 from pipelines.datasets.python_docs import PYTHON_DOCS
-from pipelines.datasets.raw import write_manifest
-from pipelines.datasets.text import PARTS, Document, TextPrepareConfig, divide, held_out, prepare_text, without_repeats
 from pipelines.datasets.text_files import TEXT_FILES, TextFilesFetch
-from pipelines.datasets.tokenization import (
+from pipelines.evaluations.base import Task
+from pipelines.evaluations.text import TEXT, TextEvaluateConfig
+from pipelines.evaluations.text_pictures import differing_heads
+from pipelines.faults import Fault
+from pipelines.formats.ngrams import bigram_bits, unigram, unigram_bits
+from pipelines.formats.text import PARTS, Document, TextPrepareConfig, divide, held_out, prepare_text, without_repeats
+from pipelines.formats.tokenization import (
     END,
     SMALLEST,
     TokenizerName,
@@ -31,11 +34,8 @@ from pipelines.datasets.tokenization import (
     token_bytes,
     train_tokenizer,
 )
-from pipelines.evaluations.base import Task
-from pipelines.evaluations.text import TEXT, TextEvaluateConfig
-from pipelines.evaluations.text_pictures import differing_heads
-from pipelines.faults import Fault
 from pipelines.headlines import HEADLINES
+from pipelines.transport.raw import write_manifest
 
 STRANGE = "naïve “Größe” 字 🙂\ttab, $x^2$ and <|end|> itself"
 
@@ -85,7 +85,7 @@ def test_bytes_are_learned_nowhere_and_pairs_from_text() -> None:
 def test_another_process_learns_the_same(tmp_path: Path) -> None:
     script = (
         "import sys\n"
-        "from pipelines.datasets.tokenization import train_tokenizer\n"
+        "from pipelines.formats.tokenization import train_tokenizer\n"
         "from pydoc_data.topics import topics\n"
         "sys.stdout.buffer.write(train_tokenizer('bpe', list(topics.values())[:20], 700).to_str().encode())\n"
     )

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from safetensors.numpy import load_file
 
 from pipelines.datasets import docstrings, texts
-from pipelines.datasets.raw import write_manifest
 from pipelines.datasets.texts import TEXTS, Text, TextsFetch, TextsPrepareConfig, vocabulary, words
 from pipelines.faults import Fault
+from pipelines.transport.raw import write_manifest
 
 MODULE = '''
 """{name} says at the top what it is for, in more than fifteen words, so that this is a passage of its own."""

@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 from pipelines.augmentations import dna, notes, tokens
 from pipelines.augmentations.base import Augmentation
 from pipelines.datasets.dna import reverse_complement
-from pipelines.datasets.fasta import ALPHABET
 from pipelines.datasets.notes import NotesPrepareConfig, vocabulary
+from pipelines.formats.fasta import ALPHABET
 
 DNA_CARD = {"alphabet": ALPHABET, "classes": ["no", "yes"]}
 NOTES_CARD = {"pitches": 12, "durations": ["short", "medium", "long"], "classes": ["major", "minor"],

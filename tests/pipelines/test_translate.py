@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipelines.datasets.notation import LARGEST, date_words, number_words, ordinal_words, year_words
-from pipelines.datasets.pairs import HELD_OUT, PAIRS, PairsPrepare, read_pairs
 from pipelines.datasets.translate import NAMES, TRANSLATE, TranslateFetch, count, shares
+from pipelines.formats.pairs import HELD_OUT, PAIRS, PairsPrepare, read_pairs
 
 DIRECTIONS = pytest.mark.parametrize("name", NAMES)
 

@@ -1,0 +1,1 @@
+"""Reads files that people bring, and writes prepared data, form by form."""

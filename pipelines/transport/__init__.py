@@ -1,0 +1,1 @@
+"""Brings raw bytes here: downloads, S3 and GCS, checksums."""
