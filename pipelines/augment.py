@@ -26,4 +26,4 @@ def augment(work: Stage) -> None:
 
 
 if __name__ == "__main__":
-    stage.main("augment", "Write augmented copies of a training set.", augment, over="datasets")
+    stage.main("augment", "Write augmented copies of a training set.", augment, over="datasets", forks=True)

@@ -83,4 +83,4 @@ def load_model(card: dict[str, Any], folder: Path, prepared: Path) -> "LitModel"
 
 
 if __name__ == "__main__":
-    stage.main("evaluate", "Test a trained model and picture it.", evaluate, over="experiments")
+    stage.main("evaluate", "Test a trained model and picture it.", evaluate, over="experiments", forks=True)

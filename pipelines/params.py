@@ -66,7 +66,9 @@ class Params(Section):
     experiments: dict[str, ExperimentParams] = Field(min_length=1)
     report: ReportConfig
     machine: MachineConfig = MachineConfig()
-    cloud: dict[str, Any] = Field(default={}, description="of the command `fifty`, which reads it itself; docs/cloud.md")
+    cloud: dict[str, Any] = Field(
+        default={}, description="of the command `fifty`, which reads it itself; docs/cloud.md"
+    )
 
     @cached_property
     def _families(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Plans in a process of its own: planning needs torch, and the search's process would rather start Ray meanwhile."""
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from pipelines.planning import plan
 @contextmanager
 def planner() -> Iterator["Planner"]:
     """Yield what plans in a process of its own; the process ends with the block at once, and with this process."""
-    context = get_context("spawn")
+    # A stage that was forked has torch loaded already.
+    context = get_context("fork") if "torch" in sys.modules else get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
     process.start()

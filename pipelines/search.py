@@ -84,4 +84,4 @@ def _journal(work: Stage, state: "SearchState") -> "Journal":
 
 
 if __name__ == "__main__":
-    stage.main("search", "Search an experiment's hyperparameters.", search, over="experiments")
+    stage.main("search", "Search an experiment's hyperparameters.", search, over="experiments", forks=True)

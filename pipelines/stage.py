@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from pipelines import interrupts, startup
+from pipelines import fork_server, interrupts, startup
 from pipelines.faults import Fault
 
 if TYPE_CHECKING:
@@ -43,9 +43,14 @@ class Stage:
 Over = Literal["datasets", "experiments", ""]
 
 
-def main(name: str, description: str, body: Callable[[Stage], None], over: Over) -> NoReturn:
-    """Run a stage for the key that the command line names, and leave with its exit code."""
-    code = run(name, description, body, over)
+def main(name: str, description: str, body: Callable[[Stage], None], over: Over, *, forks: bool = False) -> NoReturn:
+    """Run a stage for the key that the command line names, and leave with its exit code.
+
+    With `forks`, a process that has imported torch already does it, where `dvc repro` has one.
+    """
+    code = fork_server.run(f"pipelines.{name}") if forks else None
+    if code is None:
+        code = run(name, description, body, over)
     sys.stdout.flush()
     sys.stderr.flush()
     # Taking torch's modules apart, object by object, would take the interpreter another second and a half.

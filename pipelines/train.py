@@ -209,4 +209,4 @@ def _fingerprint(work: Stage, best: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    stage.main("train", "Train the winner of an experiment's search.", train, over="experiments")
+    stage.main("train", "Train the winner of an experiment's search.", train, over="experiments", forks=True)

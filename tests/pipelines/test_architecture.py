@@ -54,6 +54,7 @@ PLUMBING = {
         "stage",
         "interrupts",
         "startup",
+        "fork_server",
         "server",
         "outs",
         "places",
