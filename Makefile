@@ -1,6 +1,6 @@
 # Finds uv, or installs it from PyPI privately into this checkout; everything else is `uv run …`.
 .DEFAULT_GOAL := help
-.PHONY: help setup params repro test test-margins test-matrix test-chaos check ui bench bench-search bench-scale bench-tracking bench-generation bench-gpu
+.PHONY: help setup params repro test test-margins test-matrix test-chaos check ui bench bench-search bench-scale bench-tracking bench-generation bench-memory bench-gpu
 
 # Some containers forbid Python to keep its bytecode; then every process compiles every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -64,6 +64,9 @@ bench-tracking: params  ## a search of 64 lanes with tracking and without; about
 
 bench-generation: params  ## text by a GPT with cached keys and values, against without
 	@$(RUN) python -m tests.benchmarks.generation
+
+bench-memory: params  ## how far back plain cells, LSTM and GRU remember; about ten minutes
+	@$(RUN) python -m tests.benchmarks.memory --picture docs/pictures/memory.png
 
 bench-gpu: .venv/ready  ## fused against one trial at a time on this machine's GPU
 	@$(RUN) python -m lit_models.cohort.bench --device cuda --quick

@@ -84,16 +84,17 @@ class _Step:
         self.bias = torch.cat([query.bias * scale, torch.zeros_like(query.bias), value.bias])
         self.out, self.wide, self.narrow = attention.out, block.mlp[0], block.mlp[2]
 
-    def __call__(self, x: Tensor, memory: Tensor, start: int, mask: Tensor | None) -> Tensor:
-        """Map tokens (B, T, width) to the same shape; keys and values go into `memory` (2, B, heads, length, ...)."""
+    def __call__(self, x: Tensor, memory: tuple[Tensor, Tensor], start: int, mask: Tensor | None) -> Tensor:
+        """Map tokens (B, T, width) to the same shape; keys and values go into `memory`, each (B, heads, length, ...)."""
+        rows, count, _ = x.shape
         own = F.linear(_normed(x, self.before), self.weight, self.bias)
-        query_key_value = own.view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        memory[:, :, :, start : start + x.shape[1]] = query_key_value[1:]
-        keys, values = memory[:, :, :, : start + x.shape[1]].unbind()
-        scores = query_key_value[0] @ keys.transpose(-2, -1)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
-        mixed = (scores.softmax(dim=-1) @ values).transpose(1, 2).reshape(x.shape)
+        query, *new = own.view(rows, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
+        for kept, fresh in zip(memory, new, strict=True):
+            kept.narrow(2, start, count).copy_(fresh)
+        keys, values = (kept.narrow(2, 0, start + count) for kept in memory)
+        mixed = F.scaled_dot_product_attention(query, keys, values, mask, scale=1.0)
+        # Of a single token the heads' parts lie side by side already.
+        mixed = mixed.view(x.shape) if count == 1 else mixed.transpose(1, 2).reshape(x.shape)
         x = x + F.linear(mixed, self.out.weight, self.out.bias)
         hidden = F.gelu(F.linear(_normed(x, self.last), self.wide.weight, self.wide.bias))
         return x + F.linear(hidden, self.narrow.weight, self.narrow.bias)
@@ -115,8 +116,8 @@ class Cache:
         self.network = network
         self.steps = [_Step(block) for block in network.blocks]
         weight, heads = network.embedding.weight, self.steps[0].heads
-        shape = (2, rows, heads, network.length, weight.shape[1] // heads)
-        self.memory = [weight.new_zeros(shape) for _ in self.steps]
+        shape = (rows, heads, network.length, weight.shape[1] // heads)
+        self.memory = [(weight.new_zeros(shape), weight.new_zeros(shape)) for _ in self.steps]
         self.used = 0
 
     def read(self, tokens: Tensor) -> Tensor:
