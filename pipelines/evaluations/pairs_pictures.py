@@ -1,7 +1,6 @@
 """Pictures of translators: where heads look, and how the share of right translations depends on length."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.evaluations.base import Task
+from pipelines.evaluations.reading import differing_heads
 from pipelines.evaluations.sequence_pictures import heads
 from pipelines.pictures import save
 
@@ -69,24 +69,11 @@ def attention(task: Task, right: "Tensor", most: int) -> None:
     written = [*words(task.card, "target", y[0].tolist()), "<end>"][:most]
     with torch.inference_mode():
         across, within = network.cross_attention(x, y[:, :-1]), network.self_attention(x)
-    shape = len(written), len(read)
-    _heatmaps(_differing(across, *shape), read, written, task.pictures / "cross_attention_two_heads.png")
-    pair = _differing(within, len(read), len(read))
+    two = differing_heads(across[:, 0, :, : len(written), : len(read)].numpy())
+    _heatmaps(two, read, written, task.pictures / "cross_attention_two_heads.png")
+    pair = differing_heads(within[:, 0, :, : len(read), : len(read)].numpy())
     if len(pair) == 2:
         heads(read, list(pair.values()), list(pair), task.pictures / "self_attention_two_heads.png")
-
-
-def _differing(weights: "Tensor", rows: int, columns: int) -> dict[str, Floats]:
-    """The two heads of (blocks, 1, heads, T, S) that differ most, cut to size, by name; the only one if it is one."""
-    found = {
-        f"block {block + 1}, head {head + 1}": weights[block, 0, head, :rows, :columns].numpy()
-        for block in range(weights.shape[0])
-        for head in range(weights.shape[2])
-    }
-    if len(found) < 2:
-        return found
-    pair = max(combinations(found, 2), key=lambda two: float(np.abs(found[two[0]] - found[two[1]]).sum()))
-    return {name: found[name] for name in pair}
 
 
 def _heatmaps(weights: Mapping[str, Floats], read: Sequence[str], written: Sequence[str], picture: Path) -> None:

@@ -1,5 +1,6 @@
 """What models tell of how they read a sequence, if they do: attention, and states of a recurrent network."""
 
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,28 @@ def head_weights(model: "LitModel", x: "Tensor") -> Floats | None:
     from lit_models.encoder import LitEncoder
 
     return _told(model.attention, x) if isinstance(model, LitEncoder) else None
+
+
+def differing_heads(weights: Floats, skip: int = 0) -> dict[str, Floats]:
+    """The two heads that differ most, by name; of fewer, all.
+
+    Args:
+        weights: (blocks, heads, T, S).
+        skip: columns that do not count. Heads that have nothing to say look at the first step (Xiao et al., Efficient
+            streaming language models with attention sinks, 2023).
+
+    Returns:
+        Two entries (T, S), or one.
+    """
+    found = {
+        f"block {block + 1}, head {head + 1}": weights[block, head]
+        for block in range(weights.shape[0])
+        for head in range(weights.shape[1])
+    }
+    pairs = combinations(found, 2)
+    told = {name: own[:, skip:] for name, own in found.items()}
+    pair = max(pairs, key=lambda two: float(np.abs(told[two[0]] - told[two[1]]).sum()), default=tuple(found))
+    return {name: found[name] for name in pair}
 
 
 def first_filters(model: "LitModel") -> Floats | None:

@@ -2,14 +2,11 @@
 
 import textwrap
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipelines.evaluations.lettering import MONOSPACE, plain
+from pipelines.evaluations.reading import differing_heads
 from pipelines.evaluations.sequence_pictures import heads
 from pipelines.formats.tokenization import encode
 from pipelines.pictures import save
@@ -82,23 +79,6 @@ def two_heads(network: "GPT", tokenizer: "Tokenizer", sentence: str, picture: Pa
     tokens = [tokenizer.decode([token], skip_special_tokens=False) for token in ids]
     with torch.inference_mode():
         weights = network.attention(torch.from_numpy(ids).unsqueeze(0))[:, 0].double().numpy()
-    names = differing_heads(weights)
-    if len(names) == 2:
-        found = [weights[block, head] for block, head in names]
-        titles = [f"block {block + 1}, head {head + 1}" for block, head in names]
-        heads(tokens, found, titles, picture)
-
-
-def differing_heads(weights: NDArray[np.floating[Any]]) -> list[tuple[int, int]]:
-    """The block and head of the two that differ most, of weights (blocks, heads, T, S); of fewer, all.
-
-    The first step does not count: heads that have nothing to say look there (Xiao et al., attention sinks, 2023).
-    """
-    blocks, count = weights.shape[:2]
-    places = [(block, head) for block in range(blocks) for head in range(count)]
-    pairs = list(combinations(places, 2))
-    if not pairs:
-        return places
-    told = weights[..., 1:]
-    differences = [float(np.abs(told[one] - told[other]).sum()) for one, other in pairs]
-    return list(pairs[int(np.argmax(differences))])
+    two = differing_heads(weights, skip=1)
+    if len(two) == 2:
+        heads(tokens, list(two.values()), list(two), picture)

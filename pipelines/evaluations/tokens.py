@@ -1,10 +1,9 @@
 """Tests classifiers of token sequences: scores, confusion, worst mistakes, and how the model reads."""
 
 import csv
-from itertools import combinations, zip_longest
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import Field
 
 from pipelines.evaluations import classification, logos, reading
@@ -137,13 +136,8 @@ def _heads(task: Task, x: "Tensor") -> None:
         return
     tokens = names(task.card, x[0])
     count = len(tokens)
-    weights = {
-        f"block {block + 1}, head {head + 1}": found[block, 0, head, :count, :count]
-        for block in range(found.shape[0])
-        for head in range(found.shape[2])
-    }
-    pair = max(combinations(weights, 2), key=lambda two: float(np.abs(weights[two[0]] - weights[two[1]]).sum()))
-    heads(tokens, [weights[name] for name in pair], pair, task.pictures / "two_heads.png")
+    two = reading.differing_heads(found[:, 0, :, :count, :count])
+    heads(tokens, list(two.values()), list(two), task.pictures / "two_heads.png")
 
 
 def _filters(task: Task, most: int) -> dict[str, float]:

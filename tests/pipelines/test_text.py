@@ -20,8 +20,8 @@ from lit_models.specs.sequence import TextSpec
 from pipelines.datasets.python_docs import PYTHON_DOCS
 from pipelines.datasets.text_files import TEXT_FILES, TextFilesFetch
 from pipelines.evaluations.base import Task
+from pipelines.evaluations.reading import differing_heads
 from pipelines.evaluations.text import TEXT, TextEvaluateConfig
-from pipelines.evaluations.text_pictures import differing_heads
 from pipelines.faults import Fault
 from pipelines.formats.ngrams import bigram_bits, unigram, unigram_bits
 from pipelines.formats.text import PARTS, Document, TextPrepareConfig, divide, held_out, prepare_text, without_repeats
@@ -388,8 +388,10 @@ def test_the_heads_that_differ_most_are_found() -> None:
     weights[..., 0] = 1.0
     weights[0, 1] = np.eye(3)
     weights[1, 0] = np.eye(3)[[0, 0, 1]]
-    assert differing_heads(weights) == [(0, 1), (1, 0)]
-    assert differing_heads(weights[:1, :1]) == [(0, 0)]
+    two = differing_heads(weights, skip=1)
+    assert list(two) == ["block 1, head 2", "block 2, head 1"]
+    np.testing.assert_array_equal(two["block 1, head 2"], np.eye(3))
+    assert list(differing_heads(weights[:1, :1])) == ["block 1, head 1"]
 
 
 @pytest.mark.parametrize("wrong", [{"temperatures": [0.5, -1.0]}, {"temperatures": []}, {"top_p": 0.0}], ids=str)
