@@ -1,11 +1,11 @@
 """What goes wrong, as a person is told it.
 
-    Fault                 something failed midway; exit code 1; `fifty down` clears what is there
-      Refused             nothing was begun and nothing costs money: wrong input, no credentials, no budget; exit code 2
-      CloudFault          the cloud's API failed or cannot be reached
-        NotThere          what was asked for does not exist in the cloud
-        NoCapacity        the cloud has no such machine to give just now
-        Throttled         too many requests; asked again after a pause
+Fault                 something failed midway; exit code 1; `fifty down` clears what is there
+  Refused             nothing was begun and nothing costs money: wrong input, no credentials, no budget; exit code 2
+  CloudFault          the cloud's API failed or cannot be reached
+    NotThere          what was asked for does not exist in the cloud
+    NoCapacity        the cloud has no such machine to give just now
+    Throttled         too many requests; asked again after a pause
 """
 
 

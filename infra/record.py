@@ -8,11 +8,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from infra.cluster import Run
+from infra.cluster import Rates, Run
 from infra.faults import Fault, Refused
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 # "reserved": nothing that costs money has been asked for; "extending": a later deadline is reserved, and not yet
 # everywhere; "ending": a `fifty down` has begun.
@@ -25,12 +29,14 @@ class Record:
 
     Attributes:
         run: what was fixed before the first machine was asked for.
+        rates: what disks, addresses and storage cost then.
         status: how far it has come.
         key: file of the private key that opens its machines.
         made: the id that each step of the provider returned, by the step's name.
     """
 
     run: Run
+    rates: Rates
     status: Status
     key: Path
     made: dict[str, str] = field(default_factory=dict)
@@ -57,10 +63,10 @@ def load(cluster: str) -> Record | None:
     Raises:
         Fault: there is one that cannot be read.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(Record).validate_json(file(cluster).read_bytes())
+        return _form().validate_json(file(cluster).read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
@@ -70,9 +76,14 @@ def load(cluster: str) -> Record | None:
 
 def save(record: Record) -> None:
     """Write the record, whole or not at all."""
+    write(file(record.run.cluster), _form().dump_json(record, indent=1))
+
+
+@cache
+def _form() -> "TypeAdapter[Record]":
     from pydantic import TypeAdapter
 
-    write(file(record.run.cluster), TypeAdapter(Record).dump_json(record, indent=1))
+    return TypeAdapter(Record)
 
 
 def write(path: Path, content: bytes) -> None:
@@ -99,13 +110,13 @@ def write(path: Path, content: bytes) -> None:
 
 def delete(cluster: str) -> None:
     """Forget a cluster of which nothing is left; the log of its launch stays."""
-    for suffix in (".yaml", ".token", ".pem", ".json"):
+    for suffix in (".yaml", ".hosts", ".pem", ".launching", ".json"):
         file(cluster, suffix).unlink(missing_ok=True)
 
 
 def clusters() -> list[str]:
     """The names of all clusters that there is a record of."""
-    return sorted(path.stem for path in folder().glob("*.json") if not path.name.startswith((".", "fake")))
+    return sorted(path.stem for path in folder().glob("*.json") if not path.name.startswith("."))
 
 
 @contextmanager
@@ -122,7 +133,7 @@ def lock(cluster: str) -> Iterator[None]:
     try:
         held.acquire(blocking=False)
     except Timeout:
-        raise Refused(f"another `fifty` is at work on cluster {cluster} in {folder()}; wait for it, or end it") from None
+        raise Refused(f"another `fifty` is at work on cluster {cluster} here; wait for it, or end it") from None
     try:
         yield
     finally:

@@ -103,7 +103,7 @@ def one_address(text: str) -> str:
     except ValueError:
         raise ValueError(f"{text!r} is no IPv4 address; give one, as 203.0.113.7, or `auto`") from None
     if network.prefixlen != 32:
-        raise ValueError(f"{text!r} opens SSH to {network.num_addresses} addresses; give one, as 203.0.113.7, or `auto`")
+        raise ValueError(f"{text!r} are {network.num_addresses} addresses; give one, as 203.0.113.7, or `auto`")
     return str(network)
 
 

@@ -22,7 +22,7 @@ def read(path: Path) -> Any:
     try:
         return YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
-        raise Refused(f"{path.name}: not found in {path.parent.resolve()}; run `fifty` in the project's folder") from None
+        raise Refused(f"{path.name}: not found in {path.parent.resolve()}; run it in the project's folder") from None
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"{path.name}: cannot be read: {error}") from None
     except MarkedYAMLError as error:

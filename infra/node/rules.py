@@ -193,7 +193,7 @@ def _head(view: View) -> Action:
 
 
 def _worker(view: View) -> Action:
-    seen = max((moment for moment in (view.head_seen_at, view.ready_at) if moment), default=None)
+    seen = view.head_seen_at or view.ready_at
     if seen is not None and view.now - seen >= HEADLESS * view.pace:
         return Action(END_SELF, f"no head for {_minutes(HEADLESS * view.pace)}")
     if view.ready_at is None and view.now - view.booted >= SETUP * view.pace:

@@ -1,0 +1,1 @@
+"""What `fifty` does in a whole cloud, pretended: Ray's real launcher, real machines that really end."""

@@ -1,0 +1,104 @@
+"""One pretended machine: a network, mount and PID namespace of its own with sshd, whose power can be cut."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.pretend_aws.launch import ROOT, cloud_variables, first_process
+from tests.pretend_aws.layers import HOST, PRETEND, needed, run
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the cloud knows of a machine.
+
+    Attributes:
+        address: in the VPC.
+        public: seen from outside the VPC; empty if it has none.
+        key: the public key that may log in.
+        user_data: what it runs at its first boot.
+    """
+
+    id: str
+    address: str
+    public: str
+    key: str
+    user_data: str
+
+
+def variables(endpoint: str) -> dict[str, str]:
+    """What every process of a machine finds in its environment; see infra/node/setup.sh for the last three."""
+    pace = os.environ.get("FIFTY_PACE", "1")
+    return {**cloud_variables(endpoint), "FIFTY_VENV": sys.prefix, "FIFTY_PRETENDED": "1", "FIFTY_PACE": pace}
+
+
+class Machine:
+    """A machine that runs, or has run and may be started again: its disk stays until it is deleted."""
+
+    def __init__(self, facts: Facts, endpoint: str, bridge: str, gateway: str) -> None:
+        self.facts, self.endpoint, self.bridge, self.gateway = facts, endpoint, bridge, gateway
+        self.folder = PRETEND / "machines" / facts.id
+        self.wire = f"v{facts.id[-12:]}"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.wanted = False  # whether the cloud has it on; when it goes off by itself, that was a shutdown
+        for name in ("upper", "work", "root", "disk"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        (self.folder / "user-data").write_text(facts.user_data)
+        (self.folder / "key").write_text(facts.key)
+
+    def start(self) -> None:
+        """Switch it on: its first process waits for the wire, sets up files and network, then is sshd."""
+        log = (self.folder / "boot.log").open("a")
+        command = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--uts", "--ipc"]
+        env = {
+            "PATH": os.environ["PATH"],
+            "ADDRESS": self.facts.address,
+            "PUBLIC": self.facts.public,
+            "GATEWAY": self.gateway,
+            "LOWER": str(HOST),
+            "STANDINS": str(HERE / "standins"),
+            "PYTHON_FOLDERS": ":".join(map(str, [sys.base_prefix, sys.prefix])),
+            "HIDDEN": ":".join(map(str, needed())),
+            "CHECKOUT": str(ROOT),
+            "CLOUD": " ".join(f"{k}={v}" for k, v in variables(self.endpoint).items()),
+        }
+        self.wanted = True
+        self.process = subprocess.Popen(
+            [*command, "bash", str(HERE / "boot.sh"), str(self.folder)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True,
+        )  # fmt: skip
+        run("ip", "link", "add", self.wire, "type", "veth", "peer", "name", "eth0", "netns", str(self.process.pid))
+        run("ip", "link", "set", self.wire, "master", self.bridge, "up")
+        if self.facts.public:
+            run("ip", "route", "replace", f"{self.facts.public}/32", "dev", self.bridge)
+
+    def stop(self) -> None:
+        """Take its power away."""
+        self.wanted = False
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    @property
+    def on(self) -> bool:
+        """Whether its first process lives."""
+        return self.process is not None and self.process.poll() is None
+
+    def cut(self, *, apart: bool = True) -> None:
+        """Pull its network cable, so that no socket is closed; or plug it in again."""
+        run("ip", "link", "set", self.wire, "down" if apart else "up")
+
+    def told(self) -> dict[str, object]:
+        """Return what tests want to know of it."""
+        first = first_process(self.process.pid) if self.on and self.process else 0
+        return {**asdict(self.facts), "first": first}
+
+    def save(self) -> None:
+        """Write down what it was, for whoever looks at its logs."""
+        (self.folder / "facts.json").write_text(json.dumps(asdict(self.facts)))
