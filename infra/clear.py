@@ -54,9 +54,15 @@ def clear(context: Context, mine: Mine, *, everywhere: bool = False, looks: int 
     Raises:
         Fault: something cannot be ended or removed, and what.
     """
-    told = _end_machines(context, mine, everywhere, looks)
-    told.append(_remove_rest(context, mine, everywhere))
+    told: list[Inventory] = []
+    while not told or _alive(told[-1], mine):
+        told += _end_machines(context, mine, everywhere, looks)
+        told.append(_remove_rest(context, mine, everywhere))
     return told
+
+
+def _alive(inventory: Inventory, mine: Mine) -> list[Node]:
+    return [node for node in inventory.nodes if node.costs and mine(node)]
 
 
 def _end_machines(context: Context, mine: Mine, everywhere: bool, looks: int) -> list[Inventory]:
@@ -66,7 +72,7 @@ def _end_machines(context: Context, mine: Mine, everywhere: bool, looks: int) ->
     unseen = 0
     while True:
         told.append(again(context, partial(context.provider.inventory, everywhere=everywhere)))
-        there = [node for node in told[-1].nodes if node.costs and mine(node)]
+        there = _alive(told[-1], mine)
         if there:
             # One that was seen has been launched long enough ago for the next look to be believed.
             unseen, looks = 0, min(looks, LOOKS)
@@ -94,7 +100,8 @@ def _remove_rest(context: Context, mine: Mine, everywhere: bool) -> Inventory:
     while True:
         inventory = again(context, partial(context.provider.inventory, everywhere=everywhere))
         rest = sorted(filter(mine, inventory.leftovers), key=lambda thing: ORDER.index(thing.kind))
-        if not rest:
+        # A machine that is told of only now has to be ended before anything of it can go.
+        if not rest or _alive(inventory, mine):
             return inventory
         why = ""
         for thing in rest:

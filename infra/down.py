@@ -10,7 +10,7 @@ from infra import record
 from infra.clear import LOOKS, LOOKS_AFTER_LAUNCH, clear
 from infra.cluster import Inventory
 from infra.context import Context
-from infra.faults import Fault
+from infra.faults import CloudFault, Fault
 from infra.launcher import end_leftover
 from infra.ledger import Ledger
 from infra.overdue import things
@@ -27,7 +27,10 @@ def down(context: Context) -> None:
     """
     context.provider.whoami()
     with record.lock(context.settings.cluster):
-        take_down(context)
+        try:
+            take_down(context)
+        except CloudFault as fault:
+            raise type(fault)(f"{fault}; machines may still run: `fifty down` again") from None
 
 
 def take_down(context: Context) -> None:

@@ -145,6 +145,13 @@ class Fake:
         with self.state.changing("") as state:
             state.nodes[node] = replace(state.nodes[node], state="stopped")
 
+    def bill(self) -> float:
+        """Dollars for all machines that there ever were, by the second."""
+        now = self._clock()
+        with self.state.changing("") as state:
+            state.pass_time(now, MEMORY)
+            return state.bill(now)
+
     def inventory(self, *, everywhere: bool = False) -> Inventory:
         """All that it has, less what it does not tell of yet, or any more."""
         now = self._clock()

@@ -59,6 +59,11 @@ class FakeState:
     calls: dict[str, int] = field(default_factory=dict)
     trouble: Trouble = Trouble()
     number: int = 0
+    billed: float = 0.0  # dollars for machines that are forgotten
+
+    def bill(self, now: datetime) -> float:
+        """Dollars for all machines that there ever were, by the second."""
+        return self.billed + sum(_dollars(node, now) for node in self.nodes.values())
 
     def next(self) -> int:
         """A number that nothing here has."""
@@ -75,8 +80,10 @@ class FakeState:
                 self.ending[id_] = left - 1
                 if left <= 0:
                     self.nodes[id_] = replace(node, state="terminated", ended=now)
-            ended = self.nodes[id_].ended
+            node = self.nodes[id_]
+            ended = node.ended
             if ended and ended + memory < now:
+                self.billed += _dollars(node, now)
                 del self.nodes[id_]
 
     def called(self, method: str) -> None:
@@ -86,6 +93,10 @@ class FakeState:
             if due.get(method):
                 due[method] -= 1
                 raise fault(f"the fake cloud's {method} {'is throttled' if fault is Throttled else 'failed'}")
+
+
+def _dollars(node: Node, now: datetime) -> float:
+    return (node.price or 0.0) * ((node.ended or now) - node.launched).total_seconds() / 3600
 
 
 class Held:

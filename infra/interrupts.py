@@ -20,7 +20,9 @@ class Interrupted(BaseException):
 def install() -> None:
     """Have the three signals raise `Interrupted` in the main thread."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        # Under `nohup`, or in the background of a script, a signal is ignored on purpose.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def received() -> int:

@@ -46,6 +46,7 @@ for name, source in json.loads(lzma.decompress(base64.b85decode(packed))).items(
 
 # A shutdown that hangs, because some process will not end, is forced; systemd itself would wait for half an hour.
 _HURRY = """\
+# A shutdown that hangs is forced.
 mkdir -p /etc/systemd/system/poweroff.target.d
 cat >/etc/systemd/system/poweroff.target.d/fifty.conf <<'FIFTY'
 [Unit]
@@ -61,14 +62,14 @@ Description={description}
 [Service]
 Type=oneshot
 ExecStart=/bin/sh /opt/fifty/{name}
-TimeoutStartSec=90
+TimeoutStartSec={patience}
 FIFTY
 cat >/etc/systemd/system/fifty-{name}.timer <<'FIFTY'
 [Unit]
 Description={description}
 [Timer]
 OnBootSec={first}
-OnUnitActiveSec={every}
+OnUnitActiveSec=30s
 AccuracySec=1s
 [Install]
 WantedBy=timers.target
@@ -115,7 +116,7 @@ class NodeFacts:
 
 def userdata(node: NodeFacts) -> str:
     """Render what the machine runs at its first boot; that it runs again, as GCP has it at every boot, does no harm."""
-    deadline = _unit("deadman", "ends this machine at its deadline", first="5s", every="30s")
+    deadline = _unit("deadman", "ends this machine at its deadline", first="5s", patience="90s")
     return "\n".join([_armed(node), deadline, _HURRY, install(node.cloud) if node.deadline else _closed(node.ssh_from)])
 
 
@@ -183,8 +184,8 @@ systemctl reload ssh
 """
 
 
-def _unit(name: str, description: str, first: str, every: str) -> str:
-    return _UNIT.format(name=name, description=description, first=first, every=every).rstrip()
+def _unit(name: str, description: str, first: str, patience: str) -> str:
+    return _UNIT.format(name=name, description=description, first=first, patience=patience).rstrip()
 
 
 def _payload(cloud: str) -> str:
@@ -197,7 +198,8 @@ def _payload(cloud: str) -> str:
 def _watchdog() -> str:
     script = (NODE / "watchdog.sh").read_text()
     lines = f"cat >/opt/fifty/watchdog <<'FIFTY'\n{script.rstrip()}\nFIFTY"
-    return f"{lines}\n{_unit('watchdog', 'takes the cluster down when it is of no use', '20s', '30s')}\n"
+    unit = _unit("watchdog", "takes the cluster down when it is of no use", first="20s", patience="180s")
+    return f"{lines}\n{unit}\n"
 
 
 @cache

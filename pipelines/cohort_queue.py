@@ -16,15 +16,17 @@ from pipelines.faults import Fault
 
 # A cohort that dies so often without getting further is split; a single trial is given up.
 DEATHS = 3
+# Or so often together with the machine it is on: rented machines are taken away, which is no fault of the cohort's.
+LOSSES = 10
 
 
 @dataclass
 class _Life:
-    """How a cohort fares: how far it was when its worker last died, and how often it died there."""
+    """How a cohort fares: how far it was when its worker last died, and how often it died there, and of what."""
 
     epoch: int = -1
     deaths: int = 0
-    reason: str = ""
+    losses: int = 0
 
 
 class CohortQueue(Searcher):
@@ -42,6 +44,8 @@ class CohortQueue(Searcher):
         give_up: told of a cohort of one trial that keeps dying, and why.
         say: tells the person at the terminal.
         share: told of the cohorts of a generation, returns the fraction of a GPU that each is given.
+        left: told that a cohort has ended (Tune's id of it, the cohort, whether it died), returns whether its machine
+            is gone.
     """
 
     def __init__(
@@ -52,11 +56,12 @@ class CohortQueue(Searcher):
         give_up: Callable[[Cohort, str], None],
         say: Callable[[str], None],
         share: Callable[[list[Cohort]], float] = lambda _: 0.0,
+        left: Callable[[str, Cohort, bool], bool] = lambda *_: False,
     ) -> None:
         super().__init__()
         self._generations = generations
         self._reached, self._split, self._give_up = reached, split, give_up
-        self._say, self._share = say, share
+        self._say, self._share, self._left = say, share, left
         self._gpu = 0.0
         self._waiting: list[Cohort] = []
         self._placed: dict[str, Cohort] = {}
@@ -103,12 +108,13 @@ class CohortQueue(Searcher):
             return
         reason = (result or {}).get("fault", "its worker died" if error else "")
         with self.kept():
+            gone = self._left(trial_id, cohort, bool(reason))
             if not reason:
                 self._trained = True
             elif self._is_general(cohort, reason, error):
                 self.error = self.error or Fault(f"training failed: {reason}")
             else:
-                self._died(cohort, reason)
+                self._died(cohort, "its machine is gone" if gone else reason, gone)
 
     def _is_general(self, cohort: Cohort, reason: str, killed: bool) -> bool:
         """Whether two cohorts met the very same error, and none has got anywhere: it is no fault of theirs."""
@@ -118,12 +124,15 @@ class CohortQueue(Searcher):
         self._trained = self._trained or self._reached(cohort["name"]) > 0
         return not self._trained and len(self._met[reason]) > 1
 
-    def _died(self, cohort: Cohort, reason: str) -> None:
-        life = self._lives.setdefault(cohort["name"], _Life())
+    def _died(self, cohort: Cohort, reason: str, gone: bool) -> None:
         epoch = self._reached(cohort["name"])
-        life.deaths = life.deaths + 1 if epoch == life.epoch else 1
-        life.epoch = epoch
-        if life.deaths < DEATHS:
+        life = self._lives.get(cohort["name"], _Life())
+        if epoch != life.epoch:
+            life = _Life(epoch)
+        self._lives[cohort["name"]] = life
+        life.losses += gone
+        life.deaths += not gone
+        if life.deaths < DEATHS and life.losses < LOSSES:
             self._say(f"cohort {cohort['name']}: {reason}; it goes on from epoch {epoch}")
             self._waiting.insert(0, cohort)
         elif len(cohort["trials"]) > 1:

@@ -1,4 +1,4 @@
-"""Has Ray Tune place the cohorts of a search on this machine's cores and GPUs.
+"""Has Ray Tune place the cohorts of a search on this machine's cores and GPUs, or on those of a cluster.
 
 To be imported after `import_ray` was called: Ray reads its settings, the token among them, when it is imported.
 """
@@ -6,6 +6,9 @@ To be imported after `import_ray` was called: Ray reads its settings, the token 
 import math
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -15,6 +18,7 @@ from pipelines import places
 from pipelines.cohort_queue import CohortQueue
 from pipelines.cohort_trial import run_trial
 from pipelines.cohorts import Cohort, halves
+from pipelines.costs import Meter
 from pipelines.local_ray import local_ray
 from pipelines.machine import gpu_share
 from pipelines.ray_watch import start_again, watched
@@ -23,10 +27,30 @@ from pipelines.tune_callback import StopAtFault, TuneCallback
 
 if TYPE_CHECKING:
     from pipelines.campaign import Campaign
+    from pipelines.ray_cluster import Cluster
     from pipelines.recorder import Recorder
     from pipelines.search_state import SearchState
 
 Trainable = Callable[[dict[str, Any], dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """Where cohorts are trained.
+
+    Attributes:
+        folder: for what Tune must write on this machine.
+        task: what all cohorts share; see `run_trial`.
+        share: told cohorts and the bytes of a GPU, returns the fraction of one that each is given.
+        dollars_per_hour: told the machine and the fraction of a GPU that a cohort has there, returns its price.
+        is_gone: whether a machine has left.
+    """
+
+    folder: Path
+    task: dict[str, Any]
+    share: Callable[[list[Cohort], int], float]
+    dollars_per_hour: Callable[[str, float], float] = lambda *_: 0.0
+    is_gone: Callable[[str], bool] = lambda _: False
 
 
 def train(
@@ -36,6 +60,7 @@ def train(
     recorder: "Recorder",
     generations: Iterator[list[Cohort]],
     trainable: Trainable = run_trial,
+    cluster: "Cluster | None" = None,
 ) -> None:
     """Have all cohorts trained; call `import_ray` first.
 
@@ -46,45 +71,65 @@ def train(
         recorder: keeps the book.
         generations: see `CohortQueue`.
         trainable: trains a cohort in a worker; see `run_trial`.
+        cluster: whose machines train; without one, this machine does.
 
     Raises:
         Fault: several cohorts met the same error, and none has got anywhere.
         OSError: the book cannot be kept, as the disk is full.
     """
     config = work.params.experiments[work.key].search
-    workers = work.params.machine.cohorts(config.threads)
-    # torch's own place for what it compiles is a folder that all users of a machine may write to.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(places.state("compiled")))
-    with local_ray(workers * config.threads) as folder:
-        gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
-        queue = _queue(work, state, recorder, generations, lambda own: _share(own, campaign.gpu_memory, workers, gpus))
-        task = tune.with_parameters(trainable, task=_task(work, state))
+    with _on_cluster(work, cluster) if cluster else _on_this_machine(work, state) as ground:
+        meter = Meter()
+        queue = _queue(work, campaign, state, recorder, generations, ground, meter)
+        task = tune.with_parameters(trainable, task=ground.task)
         tuner = tune.Tuner(
             tune.with_resources(task, lambda cohort: _resources(config.threads, cohort["gpu"])),
             # A new process for each cohort would spend its time on imports.
             tune_config=tune.TuneConfig(search_alg=queue, num_samples=-1, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="search",
-                storage_path=str(folder),
-                callbacks=[TuneCallback(recorder, queue)],
+                storage_path=str(ground.folder),
+                callbacks=[TuneCallback(recorder, queue, meter, ground.dollars_per_hour)],
                 stop=StopAtFault(queue),
                 verbose=0,
             ),
         )
-        with watched(work.title, folder):
+        with cluster.watched() if cluster else watched(work.title, ground.folder):
             tuner.fit()
+        recorder.costs.save()
         if not queue.error and not queue.empty:
-            start_again(work.title, "Ray Tune returned before all was done", folder)
+            start_again(work.title, "Ray Tune returned before all was done", ground.folder)
     if queue.error:
         raise queue.error
 
 
+@contextmanager
+def _on_this_machine(work: Stage, state: "SearchState") -> Iterator[_Ground]:
+    """Have Ray here for as long as the block works."""
+    threads = work.params.experiments[work.key].search.threads
+    workers = work.params.machine.cohorts(threads)
+    # torch's own place for what it compiles is a folder that all users of a machine may write to.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(places.state("compiled")))
+    with local_ray(workers * threads) as folder:
+        gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+        yield _Ground(folder, _task(work, state), lambda own, memory: _share(own, memory, workers, gpus))
+
+
+@contextmanager
+def _on_cluster(work: Stage, cluster: "Cluster") -> Iterator[_Ground]:
+    """Have the cluster that we are connected to, as large as it may get."""
+    task = {"family": work.params.experiments[work.key].family, "away": cluster.away}
+    yield _Ground(cluster.folder, task, cluster.share, cluster.dollars_per_hour, cluster.is_gone)
+
+
 def _queue(
     work: Stage,
+    campaign: "Campaign",
     state: "SearchState",
     recorder: "Recorder",
     generations: Iterator[list[Cohort]],
-    share: Callable[[list[Cohort]], float],
+    ground: _Ground,
+    meter: Meter,
 ) -> CohortQueue:
     """Make the queue of cohorts; what is split or given up is recorded in the plan."""
 
@@ -99,7 +144,16 @@ def _queue(
         state.add({"given up": cohort, "reason": reason})
         recorder.give_up(cohort, reason)
 
-    return CohortQueue(generations, state.reached, split, give_up, work.say, share)
+    def share(cohorts: list[Cohort]) -> float:
+        return ground.share(cohorts, campaign.gpu_memory)
+
+    def left(trial_id: str, cohort: Cohort, died: bool) -> bool:
+        machine, dollars = meter.leave(trial_id)
+        if died:
+            recorder.lose(cohort, dollars)
+        return died and ground.is_gone(machine)
+
+    return CohortQueue(generations, state.reached, split, give_up, work.say, share, left)
 
 
 def _share(cohorts: list[Cohort], memory: int, workers: int, gpus: int) -> float:
@@ -118,7 +172,7 @@ def _resources(cpus: float, gpu: float) -> Any:
 
 
 def _task(work: Stage, state: "SearchState") -> dict[str, Any]:
-    """What all cohorts of the search share."""
+    """What all cohorts of the search share on this machine."""
     experiment = work.params.experiments[work.key]
     return {
         "family": experiment.family,

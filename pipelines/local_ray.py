@@ -1,4 +1,7 @@
-"""Ray on this machine, for as long as one search takes: quiet, guarded by a token, gone without a trace."""
+"""Ray on this machine, for as long as one search takes: quiet, guarded by a token, gone without a trace.
+
+Where the environment names a cluster, that is used instead: see ray_cluster.py.
+"""
 
 import logging
 import os
@@ -23,13 +26,41 @@ SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+ON_A_CLUSTER = {
+    # Cohorts that wait for a machine are what an autoscaler adds machines for; by default one would wait at a time.
+    "TUNE_MAX_PENDING_TRIALS_PG": "256",
+    # The search itself says when it waits.
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "inf",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S_AUTOSCALER": "inf",
+    # Of twenty tries to connect, one a second, each that fails prints a line.
+    "RAY_NUM_REDIS_GET_RETRIES": "2",
+    # Ray tells at length of machines that vanish; the search does in a line.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+    # Submitted as a job of Ray's, the search still says itself which code its workers run.
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
+}
+
+
+def cluster_address() -> str:
+    """The address of the cluster that the environment names; empty if a search is to run on this machine."""
+    address = os.environ.get("RAY_ADDRESS", "").strip()
+    return "" if address == "local" else address
 
 
 def import_ray() -> None:
-    """Import Ray with the settings and the token that it reads from the environment while it is imported."""
+    """Import Ray with the settings and the token that it reads from the environment while it is imported.
+
+    A cluster has a token already: it is in the environment, or in the file that the environment names, or in
+    ~/.ray/auth_token.
+    """
     os.environ.update(SETTINGS)
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    if cluster_address():
+        os.environ.update(ON_A_CLUSTER)
+        if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ) or (Path.home() / ".ray/auth_token").exists():
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+    else:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     # Workers import this checkout's code, not another's that may be installed.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH")]))
     import ray.tune  # noqa: F401
@@ -44,24 +75,33 @@ def local_ray(cpus: int) -> Iterator[Path]:
     """
     import ray
 
+    with scratch() as folder:
+        try:
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                # A failed trial's reason is in the recorder's book, and the search says it in one line.
+                logging_level=logging.CRITICAL,
+                _temp_dir=str(folder / "ray"),
+            )
+            interrupts.install()
+            yield folder
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a folder that is gone afterwards, and see that those of processes that were killed are gone too."""
     # Sockets lie in here, and a socket's path may have 107 characters at most.
     base = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())  # noqa: S108
     _sweep(base)
     folder = Path(tempfile.mkdtemp(prefix=f"fifty-{os.getpid()}-", dir=base))
     try:
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            # A failed trial's reason is in the recorder's book, and the search says it in one line.
-            logging_level=logging.CRITICAL,
-            _temp_dir=str(folder / "ray"),
-        )
-        interrupts.install()
         yield folder
     finally:
-        ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
 
 

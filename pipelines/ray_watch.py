@@ -17,6 +17,7 @@ from typing import NoReturn
 import psutil
 
 from pipelines import interrupts
+from pipelines.local_ray import cluster_address
 
 POLL_SECONDS = 1.0
 SERVERS = ("raylet", "gcs_server")
@@ -89,7 +90,8 @@ def _leaving(ending: threading.Event) -> bool:
 def _ours() -> set[psutil.Process]:
     """Find all that this process has started: its children, and workers, who lost their parent with the raylet."""
     found = set(psutil.Process().children(recursive=True))
-    token = os.environ.get("RAY_AUTH_TOKEN")
+    # A cluster that we are only connected to has the same token.
+    token = os.environ.get("RAY_AUTH_TOKEN") if not cluster_address() else None
     for process in psutil.process_iter() if token else ():
         try:
             if process.pid != os.getpid() and process.environ().get("RAY_AUTH_TOKEN") == token:
@@ -111,9 +113,7 @@ def start_again(title: str, reason: str, folder: Path) -> NoReturn:
         except psutil.NoSuchProcess:
             continue
     shutil.rmtree(folder, ignore_errors=True)
-    if interrupts.received:
-        number = interrupts.received[0]
-        _leave(f"{title}: stopped by {signal.Signals(number).name}", 128 + number)
+    _leave_if_interrupted(title)
     done = int(os.environ.get(RESTARTS, "0"))
     if done >= MOST_RESTARTS:
         _leave(f"{title}: {reason}, after {done} restarts; nothing is lost", 1)
@@ -121,6 +121,19 @@ def start_again(title: str, reason: str, folder: Path) -> NoReturn:
     print(f"{title}: {reason}; going on from the last checkpoints (restart {done + 1} of {MOST_RESTARTS})", flush=True)
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 — the command that a person gave
+
+
+def leave(title: str, reason: str, folder: Path) -> NoReturn:
+    """Leave at once, whatever the other threads are doing, and say why; by a signal's exit code if one came."""
+    shutil.rmtree(folder, ignore_errors=True)
+    _leave_if_interrupted(title)
+    _leave(f"{title}: {reason}", 1)
+
+
+def _leave_if_interrupted(title: str) -> None:
+    if interrupts.received:
+        number = interrupts.received[0]
+        _leave(f"{title}: stopped by {signal.Signals(number).name}", 128 + number)
 
 
 def _leave(sentence: str, code: int) -> NoReturn:

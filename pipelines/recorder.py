@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines import lineage
 from pipelines.cohorts import Cohort, whole_name
+from pipelines.costs import CostBook
 from pipelines.faults import Fault
 from pipelines.journal import Journal
 from pipelines.progress import Progress
@@ -57,13 +58,15 @@ class Recorder:
     Args:
         work: the stage.
         journal: what MLflow shall know; reopened if the search goes on after an interruption.
+        costs: what trials have cost, before an interruption too.
     """
 
-    def __init__(self, work: Stage, journal: Journal) -> None:
+    def __init__(self, work: Stage, journal: Journal, costs: CostBook | None = None) -> None:
         section = work.params.experiments[work.key].search
         self._metric, self._epochs = section.metric, section.epochs
         self._key, self._title = work.key, work.title
         self._journal = journal
+        self.costs = costs or CostBook()
         self.trials: dict[int, Trial] = {}
         self._progress: Progress | None = None
         self._best: Trial | None = None
@@ -104,8 +107,8 @@ class Recorder:
             if not (trial.run in self._told and self._told[trial.run].params):
                 self._journal.params(trial.run, trial.hyperparameters)
 
-    def update(self, text: str) -> None:
-        """Take in what a cohort's record has that is new.
+    def update(self, text: str, dollars: float = 0.0) -> None:
+        """Take in what a cohort's record has that is new, and what it cost, which is divided among its new epochs.
 
         Raises:
             Fault: epochs are missing in between, which only a program's mistake can bring about.
@@ -114,6 +117,8 @@ class Recorder:
         lanes = {int(index): lane for index, lane in record["lanes"].items()}
         first = record["epoch"] - len(record["seconds"])
         new = 0
+        reached = {index: first + len(lane["epochs"]) if lane["epochs"] else 0 for index, lane in lanes.items()}
+        self._divide(dollars, {n: max(0, epochs - len(self.trials[n].epochs)) for n, epochs in reached.items()})
         for index, lane in lanes.items():
             trial = self.trials[index]
             known = len(trial.epochs)
@@ -141,6 +146,19 @@ class Recorder:
             metrics = {name: epoch[name] for name in METRICS} | {"seconds": seconds}
             self._journal.metrics(trial.run, epoch["epoch"], metrics)
 
+    def lose(self, cohort: Cohort, dollars: float) -> None:
+        """A cohort's worker died: what was paid for since its last report is lost, in equal parts."""
+        self._divide(dollars, dict.fromkeys(cohort["trials"], 0))
+
+    def _divide(self, dollars: float, weights: dict[int, int]) -> None:
+        """Divide what a cohort cost among its trials; what one that ended before has cost was told then."""
+        running = {index: weight for index, weight in weights.items() if not self._has_ended(self.trials[index])}
+        self.costs.add(dollars, running or weights)
+
+    def _has_ended(self, trial: Trial) -> bool:
+        told = self._told.get(trial.run)
+        return trial.status in OVER or (told is not None and told.ended not in (None, "KILLED"))
+
     def restart(self, cohort: Cohort) -> None:
         """The trials of a cohort begin anew, in other company and so with other rounding, and as other runs."""
         for index, config in zip(cohort["trials"], cohort["configs"], strict=True):
@@ -166,9 +184,12 @@ class Recorder:
     def _end(self, trial: Trial, status: str) -> None:
         if trial.status in OVER:
             return
+        ended = self._has_ended(trial)
         trial.status = status
-        told = self._told.get(trial.run)
-        if told is None or told.ended in (None, "KILLED"):
+        if not ended:
+            # What is told once must be known after a kill.
+            self.costs.save()
+            self._journal.metrics(trial.run, len(trial.epochs), {"cost_usd": self.costs.of(trial.index)})
             self._journal.tags(trial.run, {"status": status} | ({"reason": trial.reason} if trial.reason else {}))
             if trial.copied:
                 self._journal.tags(trial.run, {"copied": json.dumps(trial.copied)})
@@ -211,7 +232,7 @@ class Recorder:
         if self._progress:
             self._progress.close()
         best = self.best
-        write_tables(folder, [self.trials[index] for index in sorted(self.trials)], best)
+        write_tables(folder, [self.trials[index] for index in sorted(self.trials)], best, self.costs)
         for run, now in self._journal.history().items():
             if now.ended is None and run != self._run:  # of a trial that went on elsewhere when its cohort was split
                 self._journal.end(run, "FAILED")
@@ -219,7 +240,7 @@ class Recorder:
         if told is not None and told.ended == "FINISHED":
             return
         self._journal.params(self._run, {f"best.{name}": value for name, value in best.hyperparameters.items()})
-        figures = {f"best_{name}": best.best[name] for name in METRICS[:3]}
+        figures = {f"best_{name}": best.best[name] for name in METRICS[:3]} | {"cost_usd": self.costs.total}
         if told is None or told.step < best.best["epoch"]:
             self._journal.metrics(self._run, best.best["epoch"], figures)
         self._journal.tags(self._run, {"best.trial": str(best.index)})

@@ -1,12 +1,15 @@
 """Stage `search`: tries configurations with Ray Tune and writes what came of each to results/<experiment>/search/.
 
     python -m pipelines.search digits-cnn
+    RAY_ADDRESS=auto python -m pipelines.search digits-cnn      # on the machines of the cluster that this one heads
 
 trials.parquet has a row per trial, history.parquet one per epoch: both byte-identical on a rerun. What a clock says is
 in timings.parquet, the winner in best.yaml, its weights in winner.safetensors. Killed at any moment and started again,
 it goes on from its last checkpoints, to the same tables. docs/search.md tells how.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +18,8 @@ from pipelines.stage import Stage
 
 if TYPE_CHECKING:
     from pipelines.journal import Journal
+    from pipelines.planner import Planner
+    from pipelines.ray_cluster import Cluster
     from pipelines.recorder import Recorder
     from pipelines.search_state import SearchState
 
@@ -35,13 +40,13 @@ def search(work: Stage) -> None:
 
 def _search(work: Stage, state: "SearchState", target: Path) -> None:
     from pipelines.campaign import Campaign
+    from pipelines.costs import CostBook
     from pipelines.delivery import Delivery
     from pipelines.local_ray import import_ray
-    from pipelines.planner import planner
     from pipelines.recorder import Recorder
 
-    with planner() as plan:
-        campaign = Campaign(work, state, plan)
+    with _planner(work, state) as (planner, cluster):
+        campaign = Campaign(work, state, planner)
         for sentence in state.broken:
             work.say(sentence)
         # Before the delivery's thread imports mlflow: two imports at once can trip over each other.
@@ -50,8 +55,8 @@ def _search(work: Stage, state: "SearchState", target: Path) -> None:
 
         with Delivery(), _journal(work, state) as journal:
             with outs.staged(target) as (folder,):
-                recorder = Recorder(work, journal)
-                campaign.run(recorder, lambda generations: train(work, campaign, state, recorder, generations))
+                recorder = Recorder(work, journal, CostBook(state.costs))
+                campaign.run(recorder, lambda cohorts: train(work, campaign, state, recorder, cohorts, cluster=cluster))
                 recorder.finish(folder)
                 state.save_weights(recorder.best.index, folder / "winner.safetensors")
                 journal.save(folder / "journal.jsonl")
@@ -60,13 +65,32 @@ def _search(work: Stage, state: "SearchState", target: Path) -> None:
     _say(work, recorder)
 
 
+@contextmanager
+def _planner(work: Stage, state: "SearchState") -> Iterator[tuple["Planner", "Cluster | None"]]:
+    """Yield what plans, and the cluster to train on, if the environment names one."""
+    from pipelines.local_ray import cluster_address, import_ray
+
+    if address := cluster_address():
+        import_ray()
+        from pipelines.ray_cluster import connected
+
+        with connected(work, state, address) as cluster:
+            yield cluster.planner, cluster
+    else:
+        from pipelines.planner import planner
+
+        with planner() as plan:
+            yield plan, None
+
+
 def _say(work: Stage, recorder: "Recorder") -> None:
     failed = [trial for trial in recorder.trials.values() if trial.status == "failed"]
     if failed:
         reasons = "; ".join(f"trial {trial.index}: {trial.reason}" for trial in failed[:3])
         work.say(f"{len(failed)} of {len(recorder.trials)} trials failed: {reasons}")
     best = recorder.best
-    work.say(f"{len(recorder.trials)} trials, best is trial {best.index}: {best.summary()}")
+    cost = f"; they cost ${recorder.costs.total:.4f}" if recorder.costs.total else ""
+    work.say(f"{len(recorder.trials)} trials, best is trial {best.index}: {best.summary()}{cost}")
 
 
 def _journal(work: Stage, state: "SearchState") -> "Journal":

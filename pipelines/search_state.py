@@ -7,6 +7,7 @@ parameters, data, code. JSON lines and safetensors, no pickle; a lock keeps a se
       plan.jsonl    a line for each generation, and for each cohort that was split or given up
       cohorts/      a checkpoint for each running cohort, the record of each finished one
       running.json  where the journal of the search is that is under way
+      costs.json    what its trials have cost so far, in dollars
       finished.json what the last search wrote, until DVC has taken note of it
       lock
 """
@@ -42,6 +43,7 @@ class SearchState:
         self._finished = folder / "finished.json"
         self._plan = folder / "plan.jsonl"
         self.running = folder / "running.json"
+        self.costs = folder / "costs.json"
         self.cohorts.mkdir(parents=True, exist_ok=True)
         _repair(self._plan)
         # The lines of the plan: a generation, a split, a cohort that was given up.
@@ -108,6 +110,7 @@ class SearchState:
         shutil.rmtree(self.cohorts, ignore_errors=True)
         self.forget_failures()
         self.running.unlink(missing_ok=True)
+        self.costs.unlink(missing_ok=True)
 
     def finish(self, out: Path) -> None:
         """The search has written its out: note it, and forget everything but the plan."""

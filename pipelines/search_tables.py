@@ -8,15 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
+from pipelines.costs import CostBook
 from pipelines.outs import write_atomically
 from pipelines.recorder import Trial
 
 
-def write_tables(folder: Path, trials: list[Trial], best: Trial) -> None:
+def write_tables(folder: Path, trials: list[Trial], best: Trial, costs: CostBook) -> None:
     """Write trials.parquet, history.parquet, timings.parquet and best.yaml into `folder`."""
     _write(folder / "trials.parquet", [_row(trial) for trial in trials])
     _write(folder / "history.parquet", [row for trial in trials for row in _history(trial)])
-    _write(folder / "timings.parquet", [_timing(trial) for trial in trials])
+    _write(folder / "timings.parquet", [_timing(trial, costs.of(trial.index)) for trial in trials])
     winner = {
         "trial": best.index,
         "epoch": best.best["epoch"],
@@ -45,11 +46,12 @@ def _row(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _timing(trial: Trial) -> dict[str, Any]:
-    """When the first step was taken and when the trial ended: Unix times in seconds, null for a trial that failed."""
+def _timing(trial: Trial, dollars: float) -> dict[str, Any]:
+    """When the first step was taken and when the trial ended, in Unix seconds (null if it failed), and what it cost."""
+    row: dict[str, Any] = {"trial": trial.index, "started": None, "ended": None, "seconds": None, "cost_usd": dollars}
     if trial.status == "failed":
-        return {"trial": trial.index, "started": None, "ended": None, "seconds": None}
-    return {"trial": trial.index, "started": trial.began, "ended": trial.ended, "seconds": trial.ended - trial.began}
+        return row
+    return row | {"started": trial.began, "ended": trial.ended, "seconds": trial.ended - trial.began}
 
 
 def _history(trial: Trial) -> list[dict[str, Any]]:

@@ -1,20 +1,36 @@
 """The seam between Tune and the recorder."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune import Callback
 from ray.tune.stopper import Stopper
 
 from pipelines.cohort_queue import CohortQueue
+from pipelines.costs import Meter
 from pipelines.recorder import Recorder
 
 
 class TuneCallback(Callback):
-    """Tells the recorder what Tune sees; what goes wrong there ends the search by way of the queue."""
+    """Tells the recorder what Tune sees; what goes wrong there ends the search by way of the queue.
 
-    def __init__(self, recorder: Recorder, queue: CohortQueue) -> None:
+    Args:
+        recorder: keeps the book.
+        queue: of cohorts.
+        meter: what cohorts cost.
+        dollars_per_hour: told the machine and the fraction of a GPU that a cohort has there, returns its price.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        queue: CohortQueue,
+        meter: Meter,
+        dollars_per_hour: Callable[[str, float], float],
+    ) -> None:
         self._recorder, self._queue = recorder, queue
+        self._meter, self._dollars_per_hour = meter, dollars_per_hour
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks for a restore, which a search never does; open files do not pickle."""
@@ -29,9 +45,12 @@ class TuneCallback(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A cohort reported; the result without our keys that closes it is passed over."""
-        if "record" in result:
-            with self._queue.kept():
-                self._recorder.update(result["record"])
+        with self._queue.kept():
+            if "machine" in result:
+                price = self._dollars_per_hour(result["machine"], trial.config["gpu"])
+                self._meter.arrive(trial.trial_id, result["machine"], price)
+            if "record" in result:
+                self._recorder.update(result["record"], self._meter.charge(trial.trial_id))
 
 
 class StopAtFault(Stopper):

@@ -27,7 +27,7 @@ MISSING = (
     "key file; docs/cloud.md tells how to get some"
 )
 EXPIRED = f"the Google credentials have expired or been revoked: run {LOGIN} and try again"
-APIS = "compute iam cloudresourcemanager storage"
+APIS = "compute iam cloudresourcemanager storage cloudbilling"
 CAPACITY = re.compile(r"RESOURCE_POOL_EXHAUSTED|STOCKOUT|does not have enough resources available", re.IGNORECASE)
 THROTTLED = {"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
 DISABLED = {"accessNotConfigured", "SERVICE_DISABLED"}

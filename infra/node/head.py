@@ -66,9 +66,10 @@ def end_workers(facts: Facts) -> None:
 
 def stop_replacing(why: str) -> None:
     """Let the autoscaler have no more workers than are at its service now, and ever fewer as they end."""
-    for path in _configs():
+    serving = setups.ready()
+    for path in _configs() if serving is not None else []:
         config = json.loads(path.read_text())
-        most = min(setups.ready(), config["max_workers"])
+        most = min(serving or 0, config["max_workers"])
         if most < config["max_workers"]:
             print(f"fifty: {why}; at most {most} workers from now on", flush=True)
             if here.read(MAXIMUM) is None:

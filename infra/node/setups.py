@@ -50,9 +50,9 @@ def count(facts: Facts, now: datetime) -> Book:
     return book
 
 
-def ready() -> int:
-    """How many workers were set up and there at the last look."""
-    return _load().serving
+def ready() -> int | None:
+    """How many workers were set up and there at the last look; None if the cloud has never told."""
+    return None if here.read(FILE) is None else _load().serving
 
 
 def note(book: Book, workers: list[Worker], now: datetime, pace: float = 1.0) -> Book:

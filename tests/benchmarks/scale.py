@@ -80,7 +80,7 @@ def one() -> None:
         campaign.run(recorder, lambda cohorts: train(work, campaign, state, recorder, cohorts, trainable))
         folder = Path("tables")
         folder.mkdir()
-        write_tables(folder, list(recorder.trials.values()), recorder.best)
+        write_tables(folder, list(recorder.trials.values()), recorder.best, recorder.costs)
         cost = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "memory": held() - memory}
     print(json.dumps({"trials": len(recorder.trials), **cost}))
 

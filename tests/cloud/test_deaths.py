@@ -97,9 +97,9 @@ def test_a_machine_that_is_restarted_keeps_its_deadline(cluster: MakeCluster, ap
     deadline = datetime.fromtimestamp(int(time.time()) + (600 if api else 45)).astimezone()
     facts = NodeFacts("aws", "us-east-1", "fifty", "main", "run", "worker", deadline, 10.0)
     tags = [{"Key": "fifty-cluster", "Value": "main"}, {"Key": "fifty-project", "Value": "fifty"}]
-    image = ec2.describe_images()["Images"][0]["ImageId"]
+    image, subnet = ec2.describe_images()["Images"][0]["ImageId"], ec2.describe_subnets()["Subnets"][0]["SubnetId"]
     launched = ec2.run_instances(
-        ImageId=image, InstanceType="m5.large", MinCount=1, MaxCount=1, UserData=userdata(facts),
+        ImageId=image, SubnetId=subnet, InstanceType="m5.large", MinCount=1, MaxCount=1, UserData=userdata(facts),
         InstanceInitiatedShutdownBehavior="terminate",
         TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
     )  # fmt: skip

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -53,9 +53,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass
 class Checkout:
-    """A folder with the project in it, under Git and DVC."""
+    """A folder with the project in it, under Git and DVC; `more` is added to the environment of what runs there."""
 
     root: Path
+    more: dict[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -63,7 +64,7 @@ class Checkout:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "DVC_", "RAY_", "PYTEST_"))}
         kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
         kept["GIT_CONFIG_GLOBAL"] = str(self.root / ".git" / "test-config")
-        return kept
+        return kept | self.more
 
     def run(self, *command: str, code: int = 0, timeout: float = 1000) -> str:
         """Run a command in the checkout and return what it printed; fail on any other exit code."""

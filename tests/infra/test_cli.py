@@ -94,7 +94,7 @@ def test_the_whole_loop(fifty: Fifty) -> None:
     code, out, err = fifty("up", "fake")
     assert (code, err) == (0, ""), err
     for line in (
-        "a shell      ssh -i .fifty/cloud/main.pem",
+        "ssh -i .fifty/cloud/main.pem",
         "-L 8265:127.0.0.1:8265 -L 5000:127.0.0.1:5000",
         "-m pipelines.search",
     ):
@@ -137,7 +137,7 @@ BAD = {
     "ssh_from: 0.0.0.0/0": "addresses; give one",
     "wrokers: 3": "unknown key; nearest valid key: workers",
     "gpus: 9": "no machine there has",
-    "hours: 0.1": "cloud.hours is 0.1",
+    "hours: 0": "cloud.hours: should be greater than 0",
 }
 
 

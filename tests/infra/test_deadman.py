@@ -5,7 +5,6 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,17 +12,11 @@ import pytest
 
 from infra.node import rules
 from infra.userdata import NodeFacts, bare
-from tests.infra.node_server import World, serving
+from tests.infra.node_server import World
 from tests.infra.nodes import CHECKOUT, KEYS, Site
 
 HOUR = 3600
 NAME = "/fifty/fifty/main/deadline"
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with serving() as world:
-        yield world
 
 
 @pytest.fixture

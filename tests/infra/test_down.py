@@ -10,7 +10,7 @@ from infra import record
 from infra.cluster import CLUSTER, DEADLINE, PRICE, PROJECT, ROLE, RUN, Inventory, Leftover
 from infra.down import down
 from infra.fake import Fake
-from infra.faults import Fault
+from infra.faults import CloudFault, Fault
 from infra.reap import reap
 from infra.up import up
 from tests.infra.desk import Desk, desk
@@ -60,6 +60,19 @@ def test_a_machine_that_the_cloud_tells_of_late_is_not_missed() -> None:
     me.fake.trouble(lag=3)
     with pytest.raises(Killed):
         up(watched(me.context, Reaper(named=("launch", 1, "after")), lambda *_: None))
+    down(me.context)
+    me.assert_nothing_left()
+
+
+def test_one_that_is_told_of_when_everything_seemed_gone_is_ended_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = desk()
+    me.fake.trouble(lag=2)
+    with pytest.raises(Killed):
+        up(watched(me.context, Reaper(named=("launch", 1, "after")), lambda *_: None))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     down(me.context)
     me.assert_nothing_left()
 
@@ -124,6 +137,15 @@ def test_a_cloud_in_trouble_is_asked_again(method: str, trouble: str) -> None:
     me = launched()
     me.fake.trouble(**{trouble: {method: 2}})
     down(me.context)
+    me.assert_nothing_left()
+
+
+def test_a_cloud_that_goes_on_failing_is_a_sentence_that_says_what_to_do() -> None:
+    me = launched()
+    me.fake.trouble(fail={"terminate": 4})
+    with pytest.raises(CloudFault, match=r"terminate failed; machines may still run: `fifty down` again"):
+        down(me.context)
+    down(desk(me.fake, me.clock).context)
     me.assert_nothing_left()
 
 

@@ -55,6 +55,18 @@ def test_autoscaler_v2_reads_it_on_the_head(config: dict[str, Any]) -> None:
         assert any("setup.sh" in line for line in read.get_worker_setup_commands(name))
 
 
+def test_what_the_watchdog_takes_away_the_autoscaler_does_without(tmp_path: Path) -> None:
+    from ray.autoscaler.v2.instance_manager.config import FileConfigReader
+
+    path = tmp_path / "ray_bootstrap_config.yaml"
+    path.write_text(json.dumps(ray_util.prepare_config(rendered("aws") | {"file_mounts": {}})))
+    reader = FileConfigReader(str(path))
+    assert reader.get_cached_autoscaling_config().get_max_num_nodes() == 4
+    path.write_text(json.dumps({**json.loads(path.read_text()), "max_workers": 0}))
+    reader.refresh_cached_autoscaling_config()
+    assert reader.get_cached_autoscaling_config().get_max_num_nodes() == 1
+
+
 def test_it_is_plain_data_that_any_yaml_reader_gives_back(config: dict[str, Any]) -> None:
     import yaml
 

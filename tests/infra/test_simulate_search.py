@@ -39,7 +39,6 @@ def test_without_chance_it_is_what_one_reckons_by_hand() -> None:
 def test_more_workers_are_faster_and_idle_ones_are_let_go() -> None:
     few, many, idle = (one(number, Work(trials=100, hours=0.5)) for number in (1, 100, 1000))
     assert many.hours < few.hours / 20
-    assert idle == replace(many, nodes=1000, reserved=idle.reserved, hours=idle.hours) or idle.hours < few.hours
     assert idle.dollars < 1.5 * many.dollars, "no more machines than trials"
 
 

@@ -50,6 +50,16 @@ def test_the_reservation_stands_before_anything_is_made() -> None:
     assert calls.index("append") < calls.index("key") < calls.index("launch")
 
 
+def test_the_ledger_of_this_machine_alone() -> None:
+    me = desk(ledger="local")
+    up(me.context)
+    assert len(me.ledger.open_runs()) == 1
+    assert record.ledger_file().exists()
+    assert me.fake.state.look().events == []
+    down(me.context)
+    me.assert_nothing_left()
+
+
 def test_a_second_up_changes_nothing() -> None:
     me = desk()
     first = up(me.context)

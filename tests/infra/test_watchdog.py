@@ -1,28 +1,18 @@
-"""The watchdog as a machine runs it: its script among real processes, AWS and Ray's dashboard on loopback."""
+"""The head's watchdog as a machine runs it: its script among real processes, AWS and the dashboard on loopback."""
 
 import json
-import os
-import shutil
-import socket
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.cluster import Role
 from infra.node import ray_view
-from infra.node.cloud import Worker
-from infra.node.setups import Book, note
 from infra.userdata import NodeFacts
-from tests.infra.node_server import World, serving
-from tests.infra.nodes import NOTHING_THERE, PYTHON, Site
+from tests.infra.node_server import World
+from tests.infra.nodes import NOTHING_THERE, PYTHON
+from tests.infra.watched import LOOK, THRICE, TWICE, Node
 
-LOOK = f"{PYTHON} -B -m infra.node.watchdog"
-# Minutes become milliseconds.
-PACE = 1 / 10_000
 STATUS = """\
 ======== Autoscaler status: 2026-11-26 17:09:34.243999 ========
 Node status
@@ -42,64 +32,6 @@ Pending Demands:
 """
 
 
-@pytest.fixture
-def world() -> Iterator[World]:
-    with serving() as world:
-        yield world
-
-
-class Node(Site):
-    """A machine of its own: its processes see each other and no others."""
-
-    def __init__(
-        self, folder: Path, world: World, role: Role, *, idle_minutes: float = 60.0, hours: float = 1.0
-    ) -> None:
-        super().__init__(folder)
-        self.world = world
-        self.variables |= {
-            "AWS_ENDPOINT_URL": world.url,
-            "FIFTY_DASHBOARD": world.url.removeprefix("http://"),
-            "FIFTY_PACE": str(PACE),
-        }
-        now = time.time()
-        deadline = datetime.now(UTC) + timedelta(hours=hours)
-        facts = NodeFacts("aws", "eu-west-1", "fifty", "main", "fifty-1", role, deadline, idle_minutes)
-        self.born(facts, booted=now - 0.5 * 3600)
-        told = {"deadline": int(deadline.timestamp()), "at": int(now), "slow": 0.0}
-        (folder / "state/told.json").write_text(json.dumps(told))
-        token = folder / "user/.ray/auth_token"
-        token.parent.mkdir()
-        token.write_text(world.token)
-        (folder / "user/fifty").mkdir()
-        # The monitor is known by its command: the interpreter of the environment that Ray is in, and Ray's own file.
-        monitor = folder / "venv/lib/ray/autoscaler/v2/monitor.py"
-        monitor.parent.mkdir(parents=True)
-        monitor.write_text("import time\ntime.sleep(600)\n")
-        (folder / "venv/bin").mkdir()
-        (folder / "venv/bin/python").symlink_to(PYTHON)
-        self.config = folder / "user/ray_bootstrap_config.yaml"
-        self.config.write_text(json.dumps({"max_workers": 3, "provider": {"type": "aws"}}))
-
-    @property
-    def monitor(self) -> str:
-        environment = f"{self.folder}/venv"
-        return f"{environment}/bin/python {environment}/lib/ray/autoscaler/v2/monitor.py --gcs-address=10.0.0.1:6379 & "
-
-    def inside(self, script: str) -> str:
-        if os.geteuid() != 0 or not shutil.which("unshare"):
-            pytest.skip(
-                "needs root and unshare: the watchdog reads the process table, and must see no others' Ray in it"
-            )
-        return self.run("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", f"{script}\nexit 0")
-
-    @property
-    def most(self) -> int:
-        return int(json.loads(self.config.read_text())["max_workers"])
-
-    def alive(self) -> list[str]:
-        return [name for name, told in self.world.instances.items() if told["state"] == "running"]
-
-
 def settled(node: Node) -> Node:
     """A head whose set-up was done a while ago, with two workers."""
     node.mark("ready", ago=600)
@@ -109,11 +41,6 @@ def settled(node: Node) -> Node:
     node.world.instance("i-head", fifty_role="head")
     node.world.instance("i-other", fifty_cluster="other")
     return node
-
-
-TWICE = f"{LOOK}; sleep 0.3; {LOOK}"
-# What the project's processes use of the processor is known at the second look, and missing since then at the third.
-THRICE = f"{LOOK}; sleep 0.5; {TWICE}"
 
 
 def test_a_head_at_work_is_left_alone(tmp_path: Path, world: World) -> None:
@@ -268,6 +195,14 @@ def test_while_the_deadline_cannot_be_read_none_is_replaced(tmp_path: Path, worl
     assert not node.off
 
 
+def test_what_the_cloud_has_never_told_is_not_taken_for_none(tmp_path: Path, world: World) -> None:
+    """Else workers at work would be ended for a cloud that cannot be asked."""
+    node = settled(Node(tmp_path, world, "head", hours=0.1))
+    node.variables["AWS_ENDPOINT_URL"] = NOTHING_THERE
+    assert "cannot be listed" in node.inside(node.monitor + LOOK)
+    assert node.most == 3
+
+
 def test_near_the_deadline_none_is_replaced(tmp_path: Path, world: World) -> None:
     node = settled(Node(tmp_path, world, "head", hours=0.1))
     assert "away; at most 2 workers" in node.inside(node.monitor + LOOK)
@@ -314,118 +249,6 @@ def test_what_it_remembers_may_be_damaged(tmp_path: Path, world: World) -> None:
         (tmp_path / "state" / name).write_text("{half")
     node.inside(node.monitor + TWICE)
     assert not node.off
-
-
-RAYLET = "bash -c 'exec -a /x/ray/core/raylet/raylet sleep 600' & sleep 0.2; "
-
-
-def listening() -> socket.socket:
-    """A head's GCS, as far as a worker calls it."""
-    return socket.create_server(("127.0.0.1", 0))
-
-
-def test_a_worker_with_a_head_stays(tmp_path: Path, world: World) -> None:
-    node = Node(tmp_path, world, "worker")
-    node.mark("ready", ago=600)
-    with listening() as head:
-        node.mark("head", f"127.0.0.1:{head.getsockname()[1]}\n")
-        node.inside(RAYLET + TWICE)
-    assert not node.off
-
-
-def test_a_worker_whose_head_is_gone_goes_off(tmp_path: Path, world: World) -> None:
-    node = Node(tmp_path, world, "worker")
-    node.mark("ready", ago=600)
-    with listening() as head:
-        node.mark("head", f"127.0.0.1:{head.getsockname()[1]}\n")
-        node.inside(RAYLET + LOOK)
-        assert not node.off
-    assert "no head for" in node.inside(f"{RAYLET} sleep 0.2; {LOOK}")
-    assert node.off
-
-
-def test_a_worker_whose_raylet_is_dead_serves_nobody(tmp_path: Path, world: World) -> None:
-    """As when another machine has taken the vanished head's address."""
-    node = Node(tmp_path, world, "worker")
-    node.mark("ready", ago=600)
-    with listening() as head:
-        node.mark("head", f"127.0.0.1:{head.getsockname()[1]}\n")
-        node.inside(LOOK)
-    assert node.off
-
-
-def test_a_worker_that_is_being_set_up_needs_no_raylet(tmp_path: Path, world: World) -> None:
-    node = Node(tmp_path, world, "worker")
-    (tmp_path / "state/booted").write_text(str(int(time.time())))
-    node.variables["FIFTY_PACE"] = "0.01"
-    with listening() as head:
-        node.mark("head", f"127.0.0.1:{head.getsockname()[1]}\n", ago=60)
-        node.inside(TWICE)
-    assert not node.off
-
-
-def test_a_worker_whose_head_died_before_it_ever_answered_goes_off(tmp_path: Path, world: World) -> None:
-    node = Node(tmp_path, world, "worker")
-    (tmp_path / "state/booted").write_text(str(int(time.time())))
-    node.variables["FIFTY_PACE"] = "0.01"
-    node.mark("head", "127.0.0.1:9\n", ago=60)
-    assert "no head for" in node.inside(LOOK)
-    assert node.off
-
-
-def test_past_the_deadline_the_watchdog_ends_the_machine_too(tmp_path: Path, world: World) -> None:
-    node = Node(tmp_path, world, "worker", hours=-0.01)
-    node.inside(LOOK)
-    assert node.off
-
-
-@pytest.mark.parametrize("variable", ["2", "1000"])
-def test_nothing_in_the_environment_lets_a_machine_wait_longer(tmp_path: Path, world: World, variable: str) -> None:
-    node = Node(tmp_path, world, "worker")
-    node.variables["FIFTY_PACE"] = variable
-    node.inside(LOOK)
-    assert json.loads(node.remembers("view.json"))["pace"] == 1.0
-
-
-NOW = datetime(2026, 11, 26, 18, 0, tzinfo=UTC)
-
-
-def worker(name: str, status: str, *, costs: bool = True, minutes: float = 5.0) -> Worker:
-    return Worker(name, costs, status, NOW - timedelta(minutes=minutes))
-
-
-def after(*looks: list[Worker]) -> Book:
-    book = Book()
-    for look in looks:
-        book = note(book, look, NOW)
-    return book
-
-
-def test_failed_set_ups_are_counted_once_each_and_in_a_row() -> None:
-    assert after([worker("a", "update-failed")], [worker("a", "update-failed")]).failed == 1
-    assert after([worker("a", "update-failed")], [worker("a", "setting-up"), worker("b", "update-failed")]).failed == 2
-    assert after([worker("a", "update-failed")], [worker("b", "up-to-date")]).failed == 0
-    assert after([worker("b", "up-to-date")], [worker("a", "update-failed"), worker("b", "up-to-date")]).failed == 1
-
-
-def test_a_worker_that_was_ready_has_not_failed_whatever_became_of_it() -> None:
-    assert after([worker("a", "up-to-date")], [worker("a", "update-failed", costs=False, minutes=99)]).failed == 0
-
-
-def test_a_set_up_that_hung_until_its_end_has_failed_and_one_that_was_cut_short_has_not() -> None:
-    assert after([worker("a", "setting-up", costs=False, minutes=21)]).failed == 1
-    assert after([worker("a", "setting-up", costs=False, minutes=3)]).failed == 0
-    assert (
-        after(
-            [worker("a", "setting-up", costs=False, minutes=3)], [worker("a", "setting-up", costs=False, minutes=33)]
-        ).failed
-        == 0
-    )
-
-
-def test_ready_workers_are_those_that_are_set_up_and_cost_money() -> None:
-    looks = [worker("a", "up-to-date"), worker("b", "up-to-date", costs=False), worker("c", "setting-up")]
-    assert (after(looks).workers, after(looks).serving) == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ FENCES = {
     "mlflow": {"pipelines/tracking.py"},
     "ray": {
         f"pipelines/{name}.py"
-        for name in ("cohort_tuner", "cohort_trial", "cohort_queue", "tune_callback", "local_ray")
+        for name in ("cohort_tuner", "cohort_trial", "cohort_queue", "tune_callback", "local_ray", "ray_cluster")
     },
 }
 NOWHERE = ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "yaml")
@@ -69,7 +69,10 @@ PLUMBING = {
         "lineage",
         "progress",
         "local_ray",
+        "ray_cluster",
         "ray_watch",
+        "away",
+        "costs",
         "search_state",
         "cohort_queue",
     )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.tune.search import Searcher
 
-from pipelines.cohort_queue import DEATHS, CohortQueue
+from pipelines.cohort_queue import DEATHS, LOSSES, CohortQueue
 from pipelines.cohorts import Cohort, halves
 from pipelines.faults import Fault
 from tests.pipelines.cohorts import cohort
@@ -28,7 +28,11 @@ class World:
         self.given_up: list[int] = []
         self.said: list[str] = []
         self.asked = 0
-        self.queue = CohortQueue(self._ask(generations), self._reached, self._split, self._give_up, self.said.append)
+        self.gone = False  # whether machines vanish with the workers that die on them
+        self.left: list[tuple[str, bool]] = []
+        self.queue = CohortQueue(
+            self._ask(generations), self._reached, self._split, self._give_up, self.said.append, left=self._left
+        )
 
     def _ask(self, generations: tuple[list[Cohort], ...]) -> Iterator[list[Cohort]]:
         for generation in generations:
@@ -40,6 +44,10 @@ class World:
 
     def _split(self, whole: Cohort, reason: str) -> list[Cohort]:
         return halves(whole)
+
+    def _left(self, trial_id: str, lost: Cohort, died: bool) -> bool:
+        self.left.append((trial_id, died))
+        return self.gone
 
     def _give_up(self, lost: Cohort, reason: str) -> None:
         self.given_up += lost["trials"]
@@ -91,6 +99,29 @@ def test_after_three_deaths_in_one_place_it_is_split_and_a_single_trial_is_given
         lives += 1
     assert world.given_up == [2]
     assert lives == DEATHS + 1 + DEATHS, "the whole, the good half, the bad one"
+
+
+def test_a_machine_that_vanishes_is_no_fault_of_its_cohort_s_unless_it_happens_over_and_over() -> None:
+    world = World([cohort(0, 2)])
+    world.gone = True
+    for number in range(LOSSES):
+        assert json.loads(world.queue.suggest(str(number))["cohort"])["trials"] == [0, 1]
+        world.queue.on_trial_complete(str(number), error=True)
+    assert set(world.said) == {"cohort c00000: its machine is gone; it goes on from epoch 0"}
+    assert json.loads(world.queue.suggest("next")["cohort"])["trials"] == [0]
+    assert world.left == [(str(number), True) for number in range(LOSSES)]
+
+
+def test_losses_are_no_deaths_and_a_step_further_forgives_both() -> None:
+    world = World([cohort(0)])
+    for number, (gone, epoch) in enumerate([(True, 0), (False, 0), (True, 0), (False, 0), (False, 1), (False, 1)]):
+        world.gone, world.epochs["c00000"] = gone, epoch
+        assert named(world.queue.suggest(str(number))) == "c00000"
+        world.queue.on_trial_complete(str(number), error=True)
+    world.queue.suggest("last")
+    world.queue.on_trial_complete("last", {})
+    assert world.left[-1] == ("last", False)
+    assert world.given_up == []
 
 
 def test_an_error_counts_as_a_death() -> None:

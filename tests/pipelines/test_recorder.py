@@ -12,6 +12,7 @@ import pytest
 
 from pipelines import journal
 from pipelines.cohorts import halves
+from pipelines.costs import CostBook
 from pipelines.faults import Fault
 from pipelines.journal import Journal
 from pipelines.recorder import Recorder
@@ -30,14 +31,20 @@ class Desk:
     recorder: Recorder
 
     def lines(self, kind: str) -> list[dict[str, object]]:
+        """The journal's events of a kind; of metrics those of epochs, for `costs` has the others."""
         events = [json.loads(line) for line in (self.records.folder / journal.NAME).read_text().splitlines()]
-        return [event for event in events if event["event"] == kind]
+        return [event for event in events if event["event"] == kind and "cost_usd" not in event.get("metrics", ())]
+
+    def costs(self) -> list[tuple[str, float]]:
+        """Run and dollars, in the order that the journal tells them in."""
+        events = [json.loads(line) for line in (self.records.folder / journal.NAME).read_text().splitlines()]
+        return [(event["run"], event["metrics"]["cost_usd"]) for event in events if "cost_usd" in str(event)]
 
     def again(self) -> Recorder:
         """The process is killed and another goes on."""
         self.records._file.close()
         self.records = Journal.reopen(self.records.folder)
-        self.recorder = Recorder(self.work, self.records)
+        self.recorder = Recorder(self.work, self.records, CostBook(self.state.costs))
         return self.recorder
 
 
@@ -46,7 +53,7 @@ def desk(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     work = stage_at(folder, root, monkeypatch)
     state = SearchState(folder / "state")
     records = Journal("search@digits-mlp", resumable=state.folder)
-    desk = Desk(work, state, records, Recorder(work, records))
+    desk = Desk(work, state, records, Recorder(work, records, CostBook(state.costs)))
     yield desk
     desk.records._file.close()
 
@@ -147,6 +154,37 @@ def test_a_split_begins_its_trials_anew_as_other_runs(desk: Desk, tmp_path: Path
     ends = {names[str(event["run"])]: event["status"] for event in desk.lines("end")}
     assert ends["trial-0001"] == "FAILED"
     assert ends["trial-0000-a"] == ends["trial-0001-b"] == "FINISHED"
+
+
+def test_what_a_stretch_cost_is_divided_among_the_epochs_that_were_trained(desk: Desk, tmp_path: Path) -> None:
+    begin(desk.recorder)
+    desk.recorder.update(record(2, {0: ("running", [0.5, 0.6]), 1: ("stopped", [0.4, 0.4])}), dollars=2.0)
+    desk.recorder.lose(cohort(0), 0.5)  # the worker dies; one of its trials had ended
+    desk.recorder.costs.save()
+    recorder = desk.again()
+    begin(recorder)
+    # The report that a worker begins with tells all again, also of the trial whose end was told before.
+    recorder.update(record(2, {0: ("running", [0.5, 0.6]), 1: ("stopped", [0.4, 0.4])}), dollars=0.25)
+    recorder.update(record(4, {0: ("finished", [0.7, 0.8]), 1: ("stopped", [])}, since=2), dollars=1.0)
+    recorder.finish(tmp_path)
+    assert [row["cost_usd"] for row in pq.read_table(tmp_path / "timings.parquet").to_pylist()] == [2.75, 1.0]
+    runs = [recorder.trials[1].run, recorder.trials[0].run, recorder._run]
+    assert desk.costs() == list(zip(runs, (1.0, 2.75, 3.75), strict=True))
+
+
+def test_what_was_told_of_costs_is_known_after_a_kill(desk: Desk) -> None:
+    begin(desk.recorder)
+    desk.recorder.update(record(1, {0: ("running", [0.5]), 1: ("running", [0.4])}), dollars=1.0)
+    desk.recorder.update(record(2, {0: ("stopped", [0.5]), 1: ("running", [0.4])}, since=1), dollars=1.0)
+    assert desk.again().costs.of(0) == 1.0
+
+
+def test_without_prices_all_cost_nothing(desk: Desk, tmp_path: Path) -> None:
+    begin(desk.recorder)
+    desk.recorder.update(record(1, {0: ("finished", [0.5]), 1: ("diverged", [])}))
+    desk.recorder.finish(tmp_path)
+    assert [dollars for _, dollars in desk.costs()] == [0, 0, 0]
+    assert not desk.state.costs.exists()
 
 
 def test_where_every_trial_failed_the_reason_is_said(desk: Desk) -> None:

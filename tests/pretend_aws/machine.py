@@ -84,6 +84,8 @@ class Machine:
             self.process.kill()
             self.process.wait()
             self.process = None
+            # It goes with its namespace, but not at once, and the next start lays it anew.
+            subprocess.run(["ip", "link", "delete", self.wire], capture_output=True, check=False)
 
     @property
     def on(self) -> bool:

@@ -95,7 +95,10 @@ class Handler(BaseHTTPRequestHandler):
     def _any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.path.startswith("/pretend/"):
-            return self._pretend(self.path.removeprefix("/pretend/"), body)
+            try:
+                return self._pretend(self.path.removeprefix("/pretend/"), body)
+            except Exception as error:
+                return self._answer(400, f"{type(error).__name__}: {error}".encode(), {})
         text = body.decode(errors="replace")
         action = action_of(self.headers, self.path, text)
         fault = self.trouble.take(action, text)

@@ -56,6 +56,7 @@ class Double:
         self.faults: dict[str, Fault] = {}
         self.before: dict[str, Callable[[], None]] = {}
         self.revoked = False
+        self.machine = ""
         self.authority = Authority()
         self.server = Server(("127.0.0.1", 0), self)
 
@@ -86,6 +87,21 @@ class Double:
             "CLOUDSDK_CONFIG": str(folder),
         }
 
+    def inside(self, machine: str) -> dict[str, str]:
+        """The environment within a machine: its metadata server, and Compute Engine without a proxy."""
+        self.machine = machine
+        here = f"127.0.0.1:{self.server.server_port}"
+        return {"GCE_METADATA_HOST": here, "FIFTY_COMPUTE_URL": f"http://{here}/compute/v1"}
+
+    def metadata(self, path: str) -> tuple[int, str, bytes]:
+        """What a machine's metadata server tells."""
+        told = {
+            "instance/name": self.machine,
+            "project/project-id": PROJECT,
+            "instance/service-accounts/default/token": json.dumps({"access_token": TOKEN}),
+        }
+        return 200, "text/plain", told[path.removeprefix("/computeMetadata/v1/")].encode()
+
     def fail(self, method: str, status: int, reason: str, message: str = "injected", **how: Any) -> None:
         """Have the next calls of a method, as `compute.instances.insert`, fail."""
         self.faults[method] = Fault(status, reason, message, **how)
@@ -114,6 +130,8 @@ class Double:
     def answer(self, host: str, verb: str, target: str, headers: Any, content: bytes) -> tuple[int, str, bytes]:
         """Answer one request."""
         url = urlsplit(target)
+        if url.path.startswith("/computeMetadata/"):
+            return self.metadata(url.path)
         if host == "oauth2.googleapis.com":
             return self.token()
         if host == "openidconnect.googleapis.com":
@@ -220,7 +238,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server
     protocol_version = "HTTP/1.1"
-    host = ""
+    host = "compute.googleapis.com"  # unless the client says which, by asking for a way there
     timeout = 30
     disable_nagle_algorithm = True
 

@@ -1,22 +1,29 @@
-"""Google's cloud, as the double pretends it, is held to what every cloud is."""
+"""Google Cloud is held to what every cloud is."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from infra.cluster import Role, Run
 from infra.gcp import Gcp
+from infra.gcp.clients import Clients
+from infra.settings import GcpConfig
+from tests.conftest import ROOT
 from tests.infra.conformance import Conformance, Subject
-from tests.infra.gcp.made import a_run
-from tests.infra.gcp.standins import launch as rent
+from tests.infra.gcp.conftest import SETTINGS
+from tests.infra.gcp.double import PROJECT, Double
+from tests.infra.gcp.made import T4, a_run
+from tests.infra.gcp.standins import launch
 
 
 class TestGcp(Conformance):
     @pytest.fixture
-    def subject(self, gcp: Gcp) -> Subject:
-        def launch(run: Run, made: dict[str, str], role: Role) -> str:
-            config = json.loads(json.dumps(gcp.cluster_config(run, made, Path("/tmp/main.pem"))))
-            return rent(gcp.clients, config, "head" if role == "head" else "worker-spot")
+    def subject(self, double: Double, monkeypatch: pytest.MonkeyPatch) -> Subject:
+        monkeypatch.chdir(ROOT)
+        gcp = Gcp(SETTINGS.model_copy(update={"gcp": GcpConfig(worker=T4.machine.name)}))
 
-        return Subject(gcp, a_run(), launch, moves=False)
+        def rent(run: Run, made: dict[str, str], role: Role) -> str:
+            config = gcp.cluster_config(run, made, Path("/nowhere/main.pem"))
+            return launch(Clients(PROJECT), config, "worker-spot" if role == "worker" else role)
+
+        return Subject(gcp, a_run(), rent, moves=False)

@@ -1,20 +1,17 @@
 """Our provider against the double: what it asks Google for, what it finds, and what it says when things go wrong."""
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from infra.cluster import Machine
-from infra.events import Event, Taken
 from infra.faults import CloudFault, Fault, NoCapacity, NotThere, Refused, Throttled
-from infra.gcp import Gcp, rights
-from infra.gcp.names import base
-from infra.settings import CloudConfig, GcpConfig
+from infra.gcp import Gcp
+from infra.settings import GcpConfig
 from tests.infra.gcp.conftest import SETTINGS
 from tests.infra.gcp.double import PROJECT, Double
-from tests.infra.gcp.made import L4, T4, ZONE, a_run, make
+from tests.infra.gcp.made import L4, T4, ZONE, a_run
 
 
 def test_whoami_is_the_project_and_the_person(gcp: Gcp) -> None:
@@ -76,6 +73,18 @@ def test_faults_have_kinds(gcp: Gcp, double: Double, status: int, reason: str, k
         gcp.inventory()
     assert type(caught.value) is kind
     assert "\n" not in str(caught.value)
+
+
+def test_google_cannot_be_reached(gcp: Gcp, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(CloudFault, match="Google cannot be reached; is this machine on-line"):
+        gcp.whoami()
+
+
+def test_prices_without_the_service_for_them(gcp: Gcp, double: Double) -> None:
+    double.fail("cloudbilling.services.skus.list", 403, "SERVICE_DISABLED")
+    with pytest.raises(Refused, match=r"gcloud services enable .*cloudbilling"):
+        gcp.offers()
 
 
 def test_offers_add_up_the_parts_of_a_machine(gcp: Gcp) -> None:
@@ -159,157 +168,8 @@ def test_images_are_pinned_by_family(gcp: Gcp) -> None:
     assert gcp.image(Machine("e2-standard-2", 2, 8.0)).startswith("projects/ubuntu-os-cloud/global/images/")
 
 
-def test_steps_open_ssh_to_one_address_and_nodes_to_each_other(gcp: Gcp, double: Double) -> None:
-    run = a_run()
-    make(gcp, run)
-    rules = list(double.compute.of("firewalls").values())
-    assert {(rule["direction"], *rule["targetTags"]) for rule in rules} == {("INGRESS", base(run))}
-    inside, ssh = sorted(rules, key=lambda rule: rule["name"])
-    assert (inside["sourceTags"], inside.get("sourceRanges")) == ([base(run)], None)
-    assert (ssh["sourceRanges"], ssh["allowed"]) == (["203.0.113.7/32"], [{"IPProtocol": "tcp", "ports": ["22"]}])
-    assert [network["autoCreateSubnetworks"] for network in double.compute.of("networks").values()] == [False]
-
-
-def test_steps_give_no_more_than_is_needed(gcp: Gcp, double: Double) -> None:
-    run = a_run()
-    made = make(gcp, run)
-    may = {role["role"].rsplit("/")[-1]: role for role in double.accounts.may(made["head-account"])}
-    assert set(may) == {rights.LAUNCH, rights.END}
-    until = run.deadline.isoformat().replace("+00:00", "Z")
-    assert f'request.time < timestamp("{until}")' in may[rights.LAUNCH]["condition"]["expression"]
-    assert f"zones/{ZONE}/instances/ray-main-" in may[rights.END]["condition"]["expression"]
-    assert [role["role"].rsplit("/")[-1] for role in double.accounts.may(made["worker-account"])] == [rights.END]
-    permissions = {p for role in double.accounts.roles.values() for p in role["includedPermissions"]}
-    assert not [permission for permission in permissions if permission.split(".")[0] != "compute"]
-
-
-def test_the_account_that_ray_wants_is_made_disabled(gcp: Gcp, double: Double) -> None:
-    made = make(gcp, a_run())
-    assert double.accounts.accounts[made["ray-account"]]["disabled"] is True
-
-
-def test_an_account_of_rays_that_others_use_is_left_alone(gcp: Gcp, double: Double) -> None:
-    body = {"accountId": "ray-autoscaler-sa-v1", "serviceAccount": {"displayName": "theirs"}}
-    double.accounts.iam_projects_serviceAccounts_create({}, body)
-    made = make(gcp, a_run())
-    assert "disabled" not in double.accounts.accounts[made["ray-account"]]
-
-
-def test_steps_may_be_taken_twice(gcp: Gcp, double: Double) -> None:
-    run = a_run()
-    first = make(gcp, run)
-    before = double.left()
-    assert make(Gcp(SETTINGS), run) == first
-    assert double.left() == before
-
-
-def test_steps_taken_again_open_ssh_to_the_new_address_alone(gcp: Gcp, double: Double) -> None:
-    run = a_run()
-    make(gcp, run)
-    make(gcp, replace(run, ssh_from="198.51.100.9/32"))
-    rule = double.compute.of("firewalls")["global", f"{base(run)}-ssh"]
-    assert rule["sourceRanges"] == ["198.51.100.9/32"]
-
-
-def test_a_policy_that_others_change_meanwhile_is_changed_anew(gcp: Gcp, double: Double) -> None:
-    """The first attempt to write is refused for its age; what others have written is kept."""
-    bound = {"role": "roles/viewer", "members": ["user:other@example.com"]}
-    double.before["cloudresourcemanager.projects.setIamPolicy"] = lambda: double.accounts.policies[PROJECT][
-        "bindings"
-    ].append(bound)
-    made = make(gcp, a_run())
-    assert bound in double.accounts.policies[PROJECT]["bindings"]
-    assert double.accounts.may(made["head-account"])
-
-
-def test_an_account_that_is_not_known_everywhere_yet_is_waited_for(gcp: Gcp, double: Double) -> None:
-    double.fail("cloudresourcemanager.projects.setIamPolicy", 400, "badRequest", "Service account does not exist.")
-    made = make(gcp, a_run())
-    assert double.accounts.may(made["worker-account"])
-
-
-@pytest.mark.parametrize("acted", [False, True])
-@pytest.mark.parametrize(
-    "method",
-    ["compute.networks.insert", "compute.subnetworks.insert", "compute.firewalls.insert", "iam.projects.roles.create"],
-)
-def test_a_step_that_fails_is_made_good_by_the_next_attempt(gcp: Gcp, double: Double, method: str, acted: bool) -> None:
-    double.fail(method, 503, "backendError", acted=acted)
-    with pytest.raises(CloudFault):
-        make(gcp, a_run())
-    make(gcp, a_run())
-
-
-def test_remove_takes_all_away_in_the_order_of_the_inventory(gcp: Gcp, double: Double) -> None:
-    make(gcp, a_run())
-    things = gcp.inventory().leftovers
-    assert {thing.kind for thing in things} == {"group", "account"}
-    assert {(thing.cluster, thing.region) for thing in things} == {("main", ZONE)}
-    assert all(thing.deadline for thing in things)
-    for thing in things + things:  # safe twice
-        gcp.remove(thing)
-    ray = f"ray-autoscaler-sa-v1@{PROJECT}.iam.gserviceaccount.com"
-    assert double.left() == [f"account/{ray}"]
-    assert gcp.inventory().leftovers == ()
-
-
 def test_the_deadline_cannot_be_moved(gcp: Gcp, double: Double) -> None:
     run = a_run()
     with pytest.raises(Refused, match="fixes when a machine ends at its launch"):
         gcp.set_deadline(run, run.deadline + timedelta(hours=1))
     assert double.calls == []
-
-
-def an_event(number: int) -> Event:
-    return Event(number, a_run().start, "reserved", "run", dollars=1.5, deadline=a_run().deadline)
-
-
-def test_the_ledger_is_one_object_per_event(gcp: Gcp, double: Double) -> None:
-    store = gcp.store()
-    assert store.read() == []
-    events = [an_event(number) for number in (1, 2, 3)]
-    for event in events:
-        store.append(event)
-    assert Gcp(SETTINGS).store().read() == events
-    bucket = f"fifty-fifty-{PROJECT}"
-    assert sorted(double.storage.buckets[bucket]) == [f"ledger/0000000{number}.json" for number in (1, 2, 3)]
-    closed = double.storage.settings[bucket]["iamConfiguration"]
-    assert closed["publicAccessPrevention"] == "enforced"
-
-
-def test_who_comes_second_is_told_so(gcp: Gcp, double: Double) -> None:
-    """Both have read the same; the second one's object is refused by Google, not by us."""
-    first, second = gcp.store(), Gcp(SETTINGS).store()
-    first.append(an_event(1))
-    second.read()
-    double.before["storage.objects.insert"] = lambda: first.append(an_event(2))
-    with pytest.raises(Taken):
-        second.append(replace(an_event(2), dollars=2.0))
-    assert [event.dollars for event in second.read()] == [1.5, 1.5]
-    with pytest.raises(Taken):
-        second.append(an_event(2))
-
-
-def test_an_answer_that_is_lost_is_no_lost_event(monkeypatch: pytest.MonkeyPatch, gcp: Gcp, double: Double) -> None:
-    monkeypatch.setattr("infra.gcp.clients.RETRIES", 1)
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    store = gcp.store()
-    double.fail("storage.objects.insert", 503, "backendError", acted=True)
-    store.append(an_event(1))
-    assert len(store.read()) == 1
-
-
-def test_a_long_ledger_is_read_whole(gcp: Gcp, double: Double) -> None:
-    double.storage.page = 2
-    store = gcp.store()
-    for number in range(1, 6):
-        store.append(an_event(number))
-    assert [event.number for event in Gcp(SETTINGS).store().read()] == [1, 2, 3, 4, 5]
-
-
-def test_a_bucket_of_somebody_else_is_refused(gcp: Gcp, double: Double) -> None:
-    double.fail("storage.objects.list", 403, "forbidden")
-    with pytest.raises(Refused, match=r"cloud\.gcp\.bucket"):
-        gcp.store().read()
-    with pytest.raises(Refused, match="Google takes no bucket `My Bucket`"):
-        Gcp(CloudConfig(gcp=GcpConfig(bucket="My Bucket"))).store()
