@@ -1,6 +1,6 @@
 # Finds uv, or installs it from PyPI privately into this checkout; everything else is `uv run …`.
 .DEFAULT_GOAL := help
-.PHONY: help setup params repro test test-margins test-matrix test-chaos check ui bench bench-search bench-scale bench-tracking bench-generation bench-memory bench-gpu
+.PHONY: help setup params repro test test-margins test-matrix test-chaos test-cloud check ui bench bench-search bench-scale bench-tracking bench-generation bench-memory bench-gpu
 
 # Some containers forbid Python to keep its bytecode; then every process compiles every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -43,6 +43,9 @@ test-matrix: params  ## fused equals lone for every optimizer, family and trick
 
 test-chaos: params  ## a search of 64 trials is killed 20 times and must end as if nothing had been
 	@$(RUN) python -m tests.e2e.chaos --kills 20 --trials 64
+
+test-cloud: params  ## fifty up, status, down in a pretended AWS with real machines; needs root; tests/pretend_aws/README.md
+	@$(RUN) pytest -n 4 --dist worksteal -m cloud tests/cloud
 
 check: params  ## ruff and mypy
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy

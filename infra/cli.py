@@ -53,10 +53,6 @@ def plan(
     cloud: Annotated[str, typer.Argument(help="aws or gcp; left out: both", show_default=False)] = "",
     table: Annotated[bool, typer.Option("--table", help="use the price table in the repository; ask no cloud")] = False,
     simulate: Annotated[bool, typer.Option("--simulate", help="cost and time of a search on 1 to 1,000 nodes")] = False,
-    throughput: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TYPE=UNITS", help="units of work per hour that a machine type was measured to do"),
-    ] = None,
 ) -> None:
     """Show machines that fit, their prices, and the most that `fifty up` could cost; launches nothing.
 
@@ -65,7 +61,7 @@ def plan(
     """
     from infra import planning
 
-    planning.show(cloud, table=table, simulate=simulate, measured=throughput or [], say=say, warn=warn)
+    planning.show(cloud, table=table, simulate=simulate, say=say, warn=warn)
 
 
 @app.command(short_help="Reserve the worst case, then launch.")

@@ -1,7 +1,6 @@
 """What would be launched, what it costs, and until when: what `fifty plan` prints and `fifty up` carries out. Pure."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,8 +11,6 @@ from infra.cluster import Offer, Rates, Shape
 from infra.faults import Refused
 from infra.settings import CloudConfig
 
-# From the asking for a machine to its first trial: boot, driver, environment from uv.lock.
-SETUP = timedelta(minutes=10)
 # What the project keeps in its bucket, the ledger above all.
 STORAGE_GB = 0.1
 # The last dollar is reserved by sums that round otherwise than this difference does.
@@ -66,11 +63,6 @@ class Plan:
         return math.floor(hours_of(self.deadline - self.start) * 100) / 100
 
     @property
-    def too_short(self) -> bool:
-        """Whether no machine would do any work before the deadline."""
-        return self.deadline - self.start <= self.setup
-
-    @property
     def setup_dollars(self) -> float:
         """What the set-up of the whole cluster costs at most; part of the estimate."""
         return hourly(self.shape, self.rates) * hours_of(min(self.setup, self.deadline - self.start))
@@ -82,28 +74,29 @@ def make(
     offered: tuple[list[Offer], Rates, str],
     ledger: Ledger,
     now: datetime,
-    *,
-    setup: timedelta = SETUP,
-    throughput: Mapping[str, float] | None = None,
 ) -> Plan:
     """Choose machines and a deadline such that the worst case is within what the budget has left.
 
     Args:
         offered: as `Provider.offers` and `prices.offers` return it.
-        throughput: units of work per hour that a kind of machine was measured to do.
 
     Raises:
-        Refused: no machine fits, or the budget does not last even for the set-up. Hours that are too few for it are not
-            refused, for they were asked for; the page says so.
+        Refused: no machine fits, or neither the hours nor the budget last even for the set-up.
     """
     offers, rates, source = offered
     left = _left(settings.budget_usd, ledger)
     wanted = moment(math.ceil((now + timedelta(hours=settings.hours)).timestamp()))
-    ranking = rank(cloud, offers, settings, throughput or {})
+    ranking = rank(cloud, offers, settings, settings.throughput)
     shape = _shape(settings, choose_head(cloud, offers, settings), ranking[0].offer)
     margin = timedelta(minutes=settings.margin_minutes)
     deadline = min(wanted, latest_deadline(shape, rates, now, margin, left - ROUNDING))
-    if deadline < wanted and deadline - now <= setup:
+    setup = timedelta(minutes=settings.setup_minutes)
+    if wanted - now <= setup:
+        raise Refused(
+            f"cloud.hours: {settings.hours:g} hours are over before machines are set up, which takes about "
+            f"{minutes(setup)} minutes (cloud.setup_minutes)"
+        )
+    if deadline - now <= setup:
         raise Refused(
             f"the budget has ${left:.2f} left, which at worst lasts {minutes(deadline - now)} minutes, and to set "
             f"machines up takes {minutes(setup)}; take fewer or cheaper workers, or raise cloud.budget_usd"

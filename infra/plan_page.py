@@ -63,10 +63,7 @@ def deadline(plan: Plan) -> list[str]:
     if plan.shortened:
         until += f", for the budget does not allow more: take `cloud.hours: {plan.hours:g}`"
     setup = f"about {minutes(plan.setup)} minutes pass until a new machine does its first work"
-    told = [f"{until}.", f"Of it {setup}: {dollars(plan.setup_dollars)} of the worst case."]
-    if plan.too_short:
-        told.append("That is all the time there is, so that no work would be done: raise cloud.hours.")
-    return told
+    return [f"{until}.", f"Of it {setup}: {dollars(plan.setup_dollars)} of the worst case."]
 
 
 def worst(plan: Plan) -> list[str]:

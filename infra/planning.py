@@ -1,7 +1,5 @@
 """`fifty plan`: asks the cloud for its prices and the ledger for what is left, or takes the table where it cannot."""
 
-from collections.abc import Mapping, Sequence
-
 from infra import overdue, plan, plan_page, prices, record, settings
 from infra.context import Context, utc_now
 from infra.faults import Fault, Refused
@@ -15,27 +13,25 @@ from infra.where import context_for
 BOTH = ("aws", "gcp")
 
 
-def show(cloud: str, *, table: bool, simulate: bool, measured: Sequence[str], say: Say, warn: Say) -> None:
+def show(cloud: str, *, table: bool, simulate: bool, say: Say, warn: Say) -> None:
     """Print what would be launched and the most that it can cost.
 
     Args:
         cloud: empty: each of them; the exit code then tells only of a fault of all.
         table: ask no cloud.
         simulate: print, too, what a search is expected to cost and to take on 1 to 1,000 nodes.
-        measured: as `g4dn.xlarge=120`.
 
     Raises:
         Refused: by the settings, the budget, or for want of a machine that fits.
     """
     chosen = settings.load()
-    throughput = _throughput(measured)
     refused: list[Refused] = []
     names = [cloud] if cloud else BOTH
     for number, name in enumerate(names):
         if number:
             say("")
         try:
-            planned = _plan(name, chosen, throughput, table=table, say=say, warn=warn)
+            planned = _plan(name, chosen, table=table, say=say, warn=warn)
         except Refused as fault:
             refused.append(Refused(f"{name}: {fault}" if len(names) > 1 else str(fault)))
             continue
@@ -49,7 +45,7 @@ def show(cloud: str, *, table: bool, simulate: bool, measured: Sequence[str], sa
         warn(str(one))
 
 
-def _plan(name: str, chosen: CloudConfig, throughput: Mapping[str, float], *, table: bool, say: Say, warn: Say) -> Plan:
+def _plan(name: str, chosen: CloudConfig, *, table: bool, say: Say, warn: Say) -> Plan:
     now = utc_now().replace(microsecond=0)
     row_of(name)
     if not table:
@@ -59,16 +55,14 @@ def _plan(name: str, chosen: CloudConfig, throughput: Mapping[str, float], *, ta
         except Fault as fault:
             say(f"{name} cannot be asked, so that nothing is known of what runs there: {fault}")
         else:
-            return plan.make(
-                name, context.settings, context.provider.offers(), _ledger(context), now, throughput=throughput
-            )
+            return plan.make(name, context.settings, context.provider.offers(), _ledger(context), now)
     elif name not in BOTH:
         raise Refused(f"the price table has no cloud {name!r}, but {' and '.join(BOTH)}")
     offered = prices.offers(name, row_of(name).region(chosen))
     events = LocalStore(record.ledger_file()).read() if chosen.ledger == "local" else []
     if chosen.ledger == "bucket":
         say("what was spent before stands in the bucket, and counts here as nothing")
-    return plan.make(name, chosen, offered, Ledger(events), now, throughput=throughput)
+    return plan.make(name, chosen, offered, Ledger(events), now)
 
 
 def _ledger(context: Context) -> Ledger:
@@ -79,18 +73,6 @@ def _ledger(context: Context) -> Ledger:
     except Fault as fault:
         context.warn(f"what was spent before, and what is past its deadline, cannot be read: {fault}")
         return Ledger([])
-
-
-def _throughput(measured: Sequence[str]) -> dict[str, float]:
-    """Read `TYPE=UNITS`."""
-    found = {}
-    for text in measured:
-        name, _, units = text.partition("=")
-        try:
-            found[name] = float(units)
-        except ValueError:
-            raise Refused(f"--throughput {text!r} should be as g4dn.xlarge=120: units of work per hour") from None
-    return found
 
 
 def _simulate(planned: Plan, say: Say) -> None:

@@ -6,7 +6,7 @@ No stage depends on it, so that moving from this machine to a cloud, or to anoth
 import ipaddress
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -57,12 +57,20 @@ class CloudConfig(Section):
     memory_gb: float = Field(default=15.0, gt=0, description="main memory of a worker at least, GB")
     spot: bool = Field(default=True, description="take spot machines, which are cheaper and may be taken away")
     fallback: bool = Field(default=True, description="take on-demand machines where there are no spot ones")
-    disk_gb: int = Field(default=60, ge=30, le=2000, description="disk of every machine, GB")
+    disk_gb: int = Field(
+        default=100, ge=30, le=2000, description="disk of every machine, GB; images with a GPU's driver need 75"
+    )
+    setup_minutes: float = Field(
+        default=10.0, ge=0, le=120, description="expected from asking for a machine to its first trial"
+    )
     idle_minutes: float = Field(default=10.0, ge=1, description="idle for so long, workers end; and then the head")
     margin_minutes: float = Field(default=10.0, ge=5, description="paid for beyond the deadline in the worst case")
     ssh_from: str = Field(default="auto", description="the one address SSH is open to; `auto`: this machine's own")
     ledger: Literal["bucket", "local"] = Field(
         default="bucket", description="`bucket`: shared by all who use the project; `local`: this machine's file alone"
+    )
+    throughput: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default={}, description="units of work per hour that types of machines were measured to do, as g4dn.xlarge: 120"
     )
     aws: AwsConfig = AwsConfig()
     gcp: GcpConfig = GcpConfig()

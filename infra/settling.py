@@ -30,9 +30,29 @@ def settle_runs(context: Context, runs: Iterable[str], told: Iterable[Inventory]
         if not was_open:
             continue
         known = kept if kept is not None and kept.run.id == run_id else None
+        head = any(node.run == run_id and node.role == "head" for inventory in told for node in inventory.nodes)
+        if known is None and not head and not _surely_over(account, context):
+            continue
         run, rates = (known.run, known.rates) if known else rebuilt(account, context)
         event = settle(context.store, run, rates, context.clock(), margin=context.margin)
         context.say(f"settled: the run {run_id} has cost {words.dollars(event.dollars)} at most")
+
+
+def _surely_over(account: Account, context: Context) -> bool:
+    """Whether a run can be settled whose record is not here, and that no head was ever seen of.
+
+    Elsewhere its `fifty up` may be about to ask for the head, which would then run unpaid for.
+    """
+    if account.deadline is None:
+        return True
+    over = account.deadline + context.margin
+    if context.clock() >= over:
+        return True
+    context.say(
+        f"the record of the run {account.id} is not here, so that its launch may be under way elsewhere: what it has "
+        f"reserved stays reserved until {words.moment(over)}; then `fifty down` or `fifty reap` settles it"
+    )
+    return False
 
 
 def rebuilt(account: Account, context: Context) -> tuple[Run, Rates]:

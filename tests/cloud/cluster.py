@@ -51,7 +51,8 @@ class Cluster:
                 shutil.copytree(ROOT / one, self.outside / one, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(ROOT / one, self.outside / one)
-        self.change(**{"cluster": name, "workers": 1, "hours": 0.5, "idle_minutes": 1.0, "ssh_from": HERE, **settings})
+        short = {"workers": 1, "hours": 0.5, "idle_minutes": 1.0, "setup_minutes": 1.0}
+        self.change(**{"cluster": name, "ssh_from": HERE, **short, **settings})
 
     def change(self, **settings: Any) -> None:
         """Change settings of the section `cloud`."""

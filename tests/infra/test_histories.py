@@ -100,4 +100,8 @@ def test_any_history(history: list[tuple[str, int | None]]) -> None:
         player.me.fake.trouble(lag=0, capacity=0)
         down(player.me.context)
         player.look()
+        # A run without its record, and of which no head was seen, is settled when its deadline has passed.
+        player.me.clock.now += timedelta(hours=24)
+        down(player.me.context)
+        player.look()
         player.me.assert_nothing_left()

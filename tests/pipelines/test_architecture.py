@@ -32,6 +32,8 @@ FENCES = {
         for name in ("cohort_tuner", "cohort_trial", "cohort_queue", "tune_callback", "local_ray", "ray_cluster")
     },
 }
+# A cloud's own libraries, each in the folder of its provider alone.
+CLOUDS = {"infra/aws/": ("boto3", "botocore", "mypy_boto3"), "infra/gcp/": ("google", "googleapiclient", "httplib2")}
 NOWHERE = ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "yaml")
 CLOUD = ("boto3", "botocore", "google", "googleapiclient")
 
@@ -150,6 +152,10 @@ def test_layers_and_fences_hold(path: Path) -> None:
     if layer in ("pipelines", "lit_models"):
         assert not {module for module in found if within(module, CLOUD)}
     assert not {module for module in found if within(module, NOWHERE)}
+    if layer == "infra":
+        assert not {module for module in found if within(module, ("ray", "torch", "mlflow", "dvc"))}
+        for place, libraries in CLOUDS.items():
+            assert name.startswith(place) or not {module for module in found if within(module, libraries)}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)

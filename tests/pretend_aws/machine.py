@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -72,10 +73,20 @@ class Machine:
             [*command, "bash", str(HERE / "boot.sh"), str(self.folder)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True,
         )  # fmt: skip
+        self._await_namespace()
         run("ip", "link", "add", self.wire, "type", "veth", "peer", "name", "eth0", "netns", str(self.process.pid))
         run("ip", "link", "set", self.wire, "master", self.bridge, "up")
         if self.facts.public:
             run("ip", "route", "replace", f"{self.facts.public}/32", "dev", self.bridge)
+
+    def _await_namespace(self) -> None:
+        """Wait until the process has left our network; else the wire's other end would be ours."""
+        assert self.process
+        until = time.monotonic() + 60
+        while Path(f"/proc/{self.process.pid}/ns/net").readlink() == Path("/proc/self/ns/net").readlink():
+            if time.monotonic() > until:
+                raise TimeoutError(f"machine {self.facts.id} does not start")
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """Take its power away."""
