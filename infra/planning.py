@@ -76,7 +76,7 @@ def _ledger(context: Context) -> Ledger:
 
 
 def _simulate(planned: Plan, say: Say) -> None:
-    from infra import simulate_plan
+    from infra.simulator import plan as simulate_plan
 
     record.folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     for line in simulate_plan.lines(planned, record.file("plan", ".png")):

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra.node import rules
-from infra.simulate import main
-from infra.simulate_nodes import Layers
-from infra.simulate_people import MARGIN, SKEW
-from infra.simulate_play import Broken, play
-from infra.simulate_world import BUDGETS, KINDS, Happening, History
+from infra.simulator.histories import main
+from infra.simulator.nodes import Layers
+from infra.simulator.people import MARGIN, SKEW
+from infra.simulator.play import Broken, play
+from infra.simulator.world import BUDGETS, KINDS, Happening, History
 
 CALM = History(
     seed=1,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from infra import plan, prices
 from infra.ledger import Ledger
 from infra.settings import CloudConfig
-from infra.simulate_people import RATES, shape_of
-from infra.simulate_plan import draw, lines
-from infra.simulate_search import NODES, Circumstances, Row, Work, simulate_table
+from infra.simulator.people import RATES, shape_of
+from infra.simulator.plan import draw, lines
+from infra.simulator.search import NODES, Circumstances, Row, Work, simulate_table
 
 SHAPE = shape_of(1, spot=True)
 SURE = Circumstances(interruptions=0.0, no_spot=0.0)

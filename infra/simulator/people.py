@@ -14,8 +14,8 @@ from infra.cluster import Machine, Node, Offer, Rates, Run, Shape
 from infra.events import Event, EventStore, MemoryStore
 from infra.faults import CloudFault, Fault, Refused
 from infra.ledger import Ledger, observe, reserve, settle
-from infra.simulate_cloud import UNSEEN, Cloud
-from infra.simulate_nodes import Layers
+from infra.simulator.cloud import UNSEEN, Cloud
+from infra.simulator.nodes import Layers
 
 RATES = Rates(disk_gb_month=0.08, address_hour=0.005, storage_gb_month=0.023)
 MARGIN = timedelta(minutes=5)  # the least that cloud.margin_minutes may be

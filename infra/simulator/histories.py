@@ -1,6 +1,6 @@
 """The lifecycle simulator: thousands of random histories of a pretended cloud, and what must be true in every one.
 
-    python -m infra.simulate --histories 1000
+    python -m infra.simulator.histories --histories 1000
 
 The budget, the ledger and the rules of the nodes are the real ones; prices, machines, interruptions, outages, wrong
 clocks, deaths and people are pretended (`simulate_*.py`). Whatever happens, the spend never passes the budget, nor what
@@ -15,13 +15,15 @@ import time
 from random import Random
 
 from infra.node import rules
-from infra.simulate_play import Broken, Verdict, play
-from infra.simulate_world import drawn
+from infra.simulator.play import Broken, Verdict, play
+from infra.simulator.world import drawn
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Play random histories and say how it went."""
-    parser = argparse.ArgumentParser(prog="python -m infra.simulate", description="Play random histories of a cloud.")
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.simulator.histories", description="Play random histories of a cloud."
+    )
     parser.add_argument("--histories", type=int, default=1000, help="how many (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the histories (default: 0)")
     chosen = parser.parse_args(arguments)

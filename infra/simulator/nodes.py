@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.faults import CloudFault
 from infra.node import rules
-from infra.simulate_cloud import Cloud, Rented
+from infra.simulator.cloud import Cloud, Rented
 
 IDLE_MINUTES = 10.0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from infra.budget import hours_of
 from infra.plan import Plan
-from infra.simulate_search import Circumstances, Row, Work, simulate_table
+from infra.simulator.search import Circumstances, Row, Work, simulate_table
 from infra.words import count, dollars, span, table
 
 HARDLY = 1.05

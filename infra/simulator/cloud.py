@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from infra.budget import SPOT_HEADROOM
 from infra.cluster import Inventory, Node, Rates, Role, Run
 from infra.faults import CloudFault, NoCapacity
-from infra.simulate_world import World
+from infra.simulator.world import World
 
 MEMORY = timedelta(hours=1)  # so long the cloud tells of machines that have ended
 UNSEEN = 8.0  # so many seconds may pass before the cloud tells of a machine that it has launched

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from infra.faults import CloudFault, NoCapacity
 from infra.node import rules
-from infra.simulate_cloud import Cloud, Rented
-from infra.simulate_nodes import IDLE_MINUTES, Computer, Layers
+from infra.simulator.cloud import Cloud, Rented
+from infra.simulator.nodes import IDLE_MINUTES, Computer, Layers
 
 MONITOR = 15.0  # seconds from one look of the autoscaler to the next
 VANISHED = 98.0  # seconds until the head takes a worker for dead that has closed no socket, keepalive being set

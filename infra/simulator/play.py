@@ -6,11 +6,11 @@ from functools import partial
 from infra.cluster import Run
 from infra.ledger import Ledger
 from infra.node import rules
-from infra.simulate_cloud import Cloud
-from infra.simulate_nodes import Computer, Layers
-from infra.simulate_people import MARGIN, RATES, SKEW, Person, Shared, shape_of
-from infra.simulate_ray import Head
-from infra.simulate_world import Happening, History, World
+from infra.simulator.cloud import Cloud
+from infra.simulator.nodes import Computer, Layers
+from infra.simulator.people import MARGIN, RATES, SKEW, Person, Shared, shape_of
+from infra.simulator.ray import Head
+from infra.simulator.world import Happening, History, World
 
 CENT = 1e-9  # floats
 COMMAND = 900.0  # seconds that a command takes at most
