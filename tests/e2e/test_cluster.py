@@ -79,7 +79,7 @@ def test_the_same_tables_though_a_machine_vanishes_and_the_search_is_killed(tmp_
         cluster.add(PRICES[2])
         reach(checkout, process, 0.6)
         process.kill()
-        process.wait()
+        process.communicate()
         output = checkout.run(*COMMAND, timeout=PATIENCE)
         seconds = time.time() - start
         assert tables(checkout) == expected

@@ -1,8 +1,9 @@
-"""Rewrites, in infra/aws.yaml and infra/gcp.yaml, the scripts and commands that are rendered; the rest is a person's.
+"""Rewrites what is rendered: scripts and commands in infra/aws.yaml and infra/gcp.yaml, the settings in docs/cloud.md.
 
     python -m tests.infra.refresh
 
-To be run when infra/node/deadman.sh, infra/userdata.py or infra/ray_config.py has changed; tests say when it was not.
+To be run when infra/node/deadman.sh, infra/userdata.py, infra/ray_config.py or infra/settings.py has changed; tests say
+when it was not.
 """
 
 import re
@@ -13,16 +14,18 @@ from infra import ray_config
 from infra.userdata import by_hand
 from tests.infra.configs import committed
 from tests.infra.nodes import CHECKOUT
+from tests.infra.test_cloud_page import PAGE, updated
 
 SCRIPT = re.compile(r"^( +)(UserData|value): \|\n((?:\1  .*\n|\n)+)", re.MULTILINE)
 FACT = '"{}": "([^"]*)"'
 
 
 def main() -> None:
-    """Rewrite both files."""
+    """Rewrite the files."""
     for cloud in ("aws", "gcp"):
         path = CHECKOUT / "infra" / f"{cloud}.yaml"
         path.write_text(refreshed(path.read_text(), cloud))
+    PAGE.write_text(updated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def refreshed(text: str, cloud: str) -> str:
