@@ -169,7 +169,7 @@ def test_the_fingerprint_depends_on_the_code_and_on_no_other_family_s(work: Stag
     (folder / "lit_models").unlink()  # a link to the checkout's
     shutil.copytree(root / "lit_models", folder / "lit_models", ignore=shutil.ignore_patterns("__pycache__"))
     assert fingerprint(work) == first
-    for name, same in (("cnn", True), ("mlp", False), ("noise", False), ("cohort/rules", False)):
+    for name, same in (("cnn", True), ("mlp", False), ("core/noise", False), ("cohort/rules", False)):
         path = folder / "lit_models" / f"{name}.py"
         before = path.read_text()
         path.write_text(before + "# edited\n")
