@@ -85,7 +85,7 @@ class _Step:
         self.out, self.wide, self.narrow = attention.out, block.mlp[0], block.mlp[2]
 
     def __call__(self, x: Tensor, memory: tuple[Tensor, Tensor], start: int, mask: Tensor | None) -> Tensor:
-        """Map tokens (B, T, width) to the same shape; keys and values go into `memory`, each (B, heads, length, ...)."""
+        """Map tokens (B, T, width) to the same; keys and values go into `memory`, (B, heads, length, ...) each."""
         rows, count, _ = x.shape
         own = F.linear(_normed(x, self.before), self.weight, self.bias)
         query, *new = own.view(rows, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()

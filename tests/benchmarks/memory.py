@@ -1,7 +1,7 @@
 """How far back three recurrent cells remember: `python -m tests.benchmarks.memory --picture docs/pictures/memory.png`.
 
 The adding problem and temporal order (Hochreiter & Schmidhuber 1997) at several lengths, each cell as the default
-experiments have it, trained three times from different weights; drawn is the median of the test part, beside the baseline.
+experiments have it, trained from three different weights; drawn is the median of the test part, beside the baseline.
 """
 
 import argparse
