@@ -45,7 +45,7 @@ test-chaos: params  ## a search of 64 trials is killed 20 times and must end as 
 	@$(RUN) python -m tests.e2e.chaos --kills 20 --trials 64
 
 test-cloud: params  ## fifty up, status, down in a pretended AWS with real machines; needs root; tests/pretend_aws/README.md
-	@$(RUN) pytest -n 4 --dist worksteal -m cloud tests/cloud
+	@$(RUN) pytest -n 4 --dist load --maxschedchunk 1 -m cloud tests/cloud
 
 check: params  ## ruff and mypy
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy

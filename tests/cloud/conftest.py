@@ -9,6 +9,17 @@ from tests.cloud.cluster import Cluster
 from tests.pretend_aws.client import PretendAws
 from tests.pretend_aws.launch import why_not
 
+# The longest first, so that none is left to the end; a process is given two tests at a time, and so one of these.
+LONGEST = (
+    "test_every_set_up_of_a_worker_fails",
+    "test_the_deadline_comes_while_a_task_runs",
+    "test_a_worker_vanishes_without_closing_its_sockets",
+    "test_the_head_vanishes",
+    "test_the_driver_is_killed",
+    "test_a_job_brings_a_worker_and_all_of_it_ends_by_itself",
+    "test_the_monitor_is_killed",
+    "test_no_spot_machine_is_to_be_had",
+)
 PACE = 0.2  # of what a node waits for, other than the minutes of `cloud.idle_minutes`
 
 
@@ -21,12 +32,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Everything in this folder needs the pretended AWS, and minutes."""
     asked = "cloud" in (config.getoption("markexpr") or "")
     reason = why_not() if asked else "takes minutes: make test-cloud"
+    if asked:
+        items[:] = in_turns(items)
     for item in items:
         if "tests/cloud/" in item.path.as_posix():
             item.add_marker("cloud")
             item.add_marker(pytest.mark.timeout(900))
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def in_turns(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Order tests so that a long one and a short one follow each other."""
+    long = sorted((one for one in items if one.name in LONGEST), key=lambda one: LONGEST.index(one.name))
+    short = [one for one in items if one not in long]
+    turns = [one for pair in zip(long, short, strict=False) for one in pair]
+    return turns + long[len(short) :] + short[len(long) :]
 
 
 @pytest.fixture(scope="session")

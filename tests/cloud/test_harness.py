@@ -64,7 +64,7 @@ def test_a_schedule_ends_a_machine(aws: PretendAws, cluster: Callable[..., Clust
     )  # fmt: skip
     name = launched["Instances"][0]["InstanceId"]
     made.wait("it is on", lambda: name in aws.machines())
-    at = datetime.now(UTC) + timedelta(seconds=3)
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=4)
     aws.client("scheduler").create_schedule(
         Name="end",
         ScheduleExpression=f"at({at:%Y-%m-%dT%H:%M:%S})",

@@ -25,8 +25,10 @@ STEPS = {
 def killed(main: Cluster, command: str, line: str, number: int = signal.SIGKILL) -> None:
     """Kill a command when it says something."""
     process = main.start(command)
-    read_until(process, line)
-    main.kill(process, number)
+    try:
+        read_until(process, line)
+    finally:
+        main.kill(process, number)
 
 
 def test_up_killed_again_and_again_is_adopted_each_time(cluster: MakeCluster) -> None:

@@ -22,6 +22,12 @@ for name in "${folders[@]}"; do
     mkdir -p "$root$name"
     mount --bind -o ro "$name" "$root$name"
 done
+if [ -n "$CACHE" ]; then
+    mkdir -p "$machine/cache/upper" "$machine/cache/work" "$root/var/cache/uv"
+    mount -t overlay overlay "$root/var/cache/uv" \
+        -o "lowerdir=$LOWER$CACHE,upperdir=$machine/cache/upper,workdir=$machine/cache/work"
+    cp "$UV" "$root/usr/local/bin/uv"
+fi
 # The environment knows the project as a checkout; here it is what the launcher sends.
 for name in infra pipelines lit_models; do ln -sfn "/home/ubuntu/fifty/$name" "$root$CHECKOUT/$name"; done
 install -m 755 "$STANDINS"/* "$root/usr/local/bin/"

@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 
 from tests.pretend_aws.launch import enter, environment, first_process, start
+from tests.pretend_aws.machine import REAL_SETUP
 
 _CLONE_NEWNET = 0x40000000
 
@@ -24,11 +25,12 @@ class PretendAws:
     Args:
         log: file for what it has to say.
         pace: 1, or less for nodes that wait less long for what takes minutes.
+        cache: uv's, for machines that are set up from uv.lock; else they find the environment of the tests.
     """
 
-    def __init__(self, log: Path, pace: float = 1.0) -> None:
+    def __init__(self, log: Path, pace: float = 1.0, cache: str = "") -> None:
         self._log = log.open("w")
-        env = {**os.environ, "FIFTY_PACE": str(pace)}
+        env = {**os.environ, "FIFTY_PACE": str(pace), REAL_SETUP: cache}
         self._process = start(["--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=env)
         assert self._process.stdout
         line = self._process.stdout.readline()
@@ -60,8 +62,9 @@ class PretendAws:
 
     def send(self, process: "subprocess.Popen[str]", number: int) -> None:
         """Send a signal to a command of `popen`: to itself, not to what took it in there."""
-        with contextlib.suppress(IndexError, OSError):
-            os.kill(first_process(process.pid), number)
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(first_process(process.pid), number)
 
     def client(self, service: str, region: str = "us-east-1") -> Any:
         """A boto3 client of it."""

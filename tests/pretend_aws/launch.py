@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,22 @@ def start(arguments: Sequence[str], **popen: Any) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, preexec_fn=_dies_with_parent, env=env, text=True, **popen)
 
 
-def first_process(unshare: int) -> int:
-    """Return the id of the process that is number one in there, as it is seen from outside."""
-    return int(Path(f"/proc/{unshare}/task/{unshare}/children").read_text().split()[0])
+def first_process(parent: int, patience: float = 10.0) -> int:
+    """Return the id of the process that `unshare` or `nsenter` has started in there, as it is seen from outside.
+
+    Raises:
+        ProcessLookupError: there is none.
+    """
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        try:
+            children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        except OSError:
+            break
+        if children:
+            return int(children[0])
+        time.sleep(0.01)
+    raise ProcessLookupError(f"process {parent} has no child")
 
 
 def enter(first: int, command: Sequence[str]) -> list[str]:

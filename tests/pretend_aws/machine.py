@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from tests.pretend_aws.launch import ROOT, cloud_variables, first_process
 from tests.pretend_aws.layers import HOST, PRETEND, needed, run
 
 HERE = Path(__file__).parent
+REAL_SETUP = "PRETEND_AWS_CACHE"  # names uv's cache where machines are to be set up from it, and do not find all there
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,18 @@ class Facts:
     user_data: str
 
 
+def uv() -> str | None:
+    """Where uv is, or None."""
+    return shutil.which("uv") or next((str(path) for path in [ROOT / ".uv/bin/uv"] if path.exists()), None)
+
+
 def variables(endpoint: str) -> dict[str, str]:
-    """What every process of a machine finds in its environment; see infra/node/setup.sh for the last three."""
-    pace = os.environ.get("FIFTY_PACE", "1")
-    return {**cloud_variables(endpoint), "FIFTY_VENV": sys.prefix, "FIFTY_PRETENDED": "1", "FIFTY_PACE": pace}
+    """What every process of a machine finds in its environment; infra/node/setup.sh says what its own are for."""
+    common = {**cloud_variables(endpoint), "FIFTY_PRETENDED": "1", "FIFTY_PACE": os.environ.get("FIFTY_PACE", "1")}
+    if os.environ.get(REAL_SETUP):
+        # The index is uv's cache, and what is in there is linked, for the machine's disk is in memory.
+        return {**common, "UV_OFFLINE": "1", "UV_CACHE_DIR": "/var/cache/uv", "UV_LINK_MODE": "symlink"}
+    return {**common, "FIFTY_VENV": sys.prefix}
 
 
 class Machine:
@@ -56,6 +66,7 @@ class Machine:
         """Switch it on: its first process waits for the wire, sets up files and network, then is sshd."""
         log = (self.folder / "boot.log").open("a")
         command = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--uts", "--ipc"]
+        cache = os.environ.get(REAL_SETUP, "")
         env = {
             "PATH": os.environ["PATH"],
             "ADDRESS": self.facts.address,
@@ -63,7 +74,9 @@ class Machine:
             "GATEWAY": self.gateway,
             "LOWER": str(HOST),
             "STANDINS": str(HERE / "standins"),
-            "PYTHON_FOLDERS": ":".join(map(str, [sys.base_prefix, sys.prefix])),
+            "PYTHON_FOLDERS": ":".join([sys.base_prefix] if cache else [sys.base_prefix, sys.prefix]),
+            "CACHE": cache,
+            "UV": uv() or "",
             "HIDDEN": ":".join(map(str, needed())),
             "CHECKOUT": str(ROOT),
             "CLOUD": " ".join(f"{k}={v}" for k, v in variables(self.endpoint).items()),

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -113,6 +114,9 @@ class Handler(BaseHTTPRequestHandler):
         if fault:
             self.close_connection = True
             return None
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR and answer.startswith(b"<!doctype html"):
+            # moto has tripped, as over two requests at once; AWS says so in its own language, and is asked again.
+            return self._answer(*refusal("InternalError", self.headers), {})
         if action == "RunInstances":
             self.trouble.learn(answer.decode())
         elif action == "DescribeInstances" and young:
