@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from infra.faults import CloudFault, NoCapacity, NotThere, Refused, Throttled
 
@@ -129,6 +130,10 @@ def asking(doing: str) -> Iterator[None]:
         yield
     except (BotoCoreError, ClientError) as error:
         raise translate(error, doing) from error
+    except ResponseParserError as error:  # a page of a proxy's, say; botocore does not count it among its own
+        raise CloudFault(
+            f"{doing}: what came back is no answer of AWS's ({' '.join(str(error).split())[:120]})"
+        ) from error
 
 
 @contextmanager

@@ -45,8 +45,8 @@ def test_every_machine_with_age_price_dollars_and_deadline() -> None:
     ]
     assert found.warnings == []
     assert found.money == [
-        f"run {run.id}: $1.35 spent of $5.57 reserved, off in 2 h 30 min",
-        "budget $50.00: $0.00 spent by ended runs, $5.57 reserved by running ones, $44.43 left",
+        f"run {run.id}: $1.35 spent of $5.63 reserved, off in 2 h 30 min",
+        "budget $50.00: $0.00 spent by ended runs, $5.63 reserved by running ones, $44.37 left",
     ]
 
 

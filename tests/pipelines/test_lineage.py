@@ -109,6 +109,14 @@ class Section(BaseModel):
     b: tuple[float, float] = (0.5, 1.0)
 
 
+def test_data_that_are_not_on_this_machine_are_told_by_the_lock(folder: Path) -> None:
+    """The head of a cluster is sent dvc.lock and the prepared data, not the raw ones."""
+    lineage.LOCK.write_text("stages: {a: {outs: [{path: data/raw/d, md5: abc.dir, size: 3, nfiles: 1}]}}\n")
+    assert dvc_hash(Path("data/raw/d")) == "abc.dir"
+    with pytest.raises(FileNotFoundError):
+        dvc_hash(Path("data/raw/other"))
+
+
 def test_parameters_hash_by_value_and_not_by_order() -> None:
     assert params_hash(Section()) == params_hash(Section(b=(0.5, 1.0), a=1))
     assert params_hash(Section()) != params_hash(Section(a=2))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from botocore.parsers import ResponseParserError
 
 from infra.aws import Aws, errors
 from infra.cluster import Run
@@ -149,3 +150,10 @@ def test_codes_have_their_faults(code: str, kind: type[CloudFault]) -> None:
     fault = errors.translate(error, "doing it")
     assert type(fault) is kind
     assert "\n" not in str(fault)
+
+
+def test_a_page_in_the_place_of_an_answer_is_one_sentence() -> None:
+    """As a captive portal or a proxy sends it."""
+    sentence = "listing machines: what came back is no answer of AWS's"
+    with pytest.raises(CloudFault, match=sentence), errors.asking("listing machines"):
+        raise ResponseParserError("Unable to parse response (mismatched tag), invalid XML received:\n<html>")
