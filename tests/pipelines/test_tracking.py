@@ -1016,6 +1016,9 @@ def test_a_champion_competes_on_the_same_prepared_data_only(sqlite: str) -> None
 
 LOADER = """
 import sys
+from pathlib import Path
+# The environment knows this checkout, for the command `fifty`.
+sys.path[:] = [path for path in sys.path if not Path(path, "lit_models").is_dir()]
 import numpy as np, mlflow.pyfunc
 for name in sys.argv[1:]:
     np.save(f"{name}.npy", mlflow.pyfunc.load_model(name).predict(np.load(f"{name}.x.npy")))
