@@ -71,6 +71,8 @@ def _serve(connection: Connection, parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
     # Ctrl-C reaches the whole process group; the search's own process decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Forked, it has inherited a handler that raises.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     startup.collect_seldom()
     while True:
         try:
