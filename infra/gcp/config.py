@@ -10,7 +10,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-from infra import ray_config
+from infra import node_types
 from infra.cluster import PRICE, ROLE, Machine, Offer, Role, Run
 from infra.gcp.machines import DRIVERS, PLAIN, accelerator_of, parts
 from infra.gcp.names import region
@@ -18,7 +18,6 @@ from infra.settings import CloudConfig
 from infra.userdata import NodeFacts, userdata
 
 SSH_USER = "ubuntu"
-HEAD, SPOT, ON_DEMAND = "head", "worker-spot", "worker"
 # Ray's own default is `cloud-platform`: everything that the account may do anywhere. Ours may only do things in
 # Compute Engine, whatever rights somebody gives their accounts.
 SCOPES = ["https://www.googleapis.com/auth/compute"]
@@ -35,9 +34,12 @@ def render(run: Run, settings: CloudConfig, made: Mapping[str, str], key: Path) 
         made: the id that each of `Gcp.steps` returned, by its name.
         key: file of the private key.
     """
-    worker = run.shape.worker.machine
+
+    def made_for(role: Role, offer: Offer, spot: bool) -> Json:
+        return node(run, settings, made, role, offer, spot=spot)
+
     return {
-        **ray_config.common(run, settings, {}),
+        **node_types.config(run, settings, made_for),
         "provider": {
             "type": "gcp",
             "region": region(run.region),
@@ -48,37 +50,7 @@ def render(run: Run, settings: CloudConfig, made: Mapping[str, str], key: Path) 
         },
         # With a key of its own Ray puts none into the metadata of the whole project.
         "auth": {"ssh_user": SSH_USER, "ssh_private_key": str(key)},
-        "head_node_type": HEAD,
-        "available_node_types": {
-            HEAD: {
-                "resources": {"CPU": 0},
-                "max_workers": 0,
-                "node_config": node(run, settings, made, "head", run.shape.head, spot=False),
-            },
-            **{
-                name: {
-                    "resources": {"CPU": worker.cores, **({"GPU": worker.gpus} if worker.gpus else {})},
-                    "min_workers": 0,
-                    "max_workers": run.shape.workers,
-                    "priority": priority,
-                    "node_config": node(run, settings, made, "worker", run.shape.worker, spot=name == SPOT),
-                }
-                for name, priority in worker_types(run, settings).items()
-            },
-        },
     }
-
-
-def worker_types(run: Run, settings: CloudConfig) -> dict[str, int]:
-    """The kinds of workers with the order in which Ray prefers them: spot first, if at all."""
-    if not run.shape.spot:
-        return {ON_DEMAND: 0}
-    return {SPOT: 1, ON_DEMAND: 0} if settings.fallback else {SPOT: 1}
-
-
-def price(offer: Offer, *, spot: bool) -> float:
-    """What a machine costs per hour, as far as it is known when it is launched."""
-    return offer.spot if spot and offer.spot is not None else offer.on_demand
 
 
 def node(run: Run, settings: CloudConfig, made: Mapping[str, str], role: Role, offer: Offer, *, spot: bool) -> Json:
@@ -99,7 +71,7 @@ def node(run: Run, settings: CloudConfig, made: Mapping[str, str], role: Role, o
         "machineType": parts(offer.machine.name)[0],
         **accelerators(offer.machine),
         "scheduling": scheduling(run, spot=spot),
-        "labels": {**run.tags(), ROLE: role, PRICE: str(round(price(offer, spot=spot) * 1e6))},
+        "labels": {**run.tags(), ROLE: role, PRICE: str(round(node_types.price(offer, spot=spot) * 1e6))},
         # A machine may reach others, and only those that bear the tag, as the rules of the network have it.
         "tags": {"items": [made["subnetwork"].rsplit("/")[-1]]},
         "networkInterfaces": [

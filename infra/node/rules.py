@@ -8,7 +8,7 @@ installed, and the simulator runs it through thousands of pretended histories. W
     action = decide(view)
     remembered = to_text(view)
 
-The dead-man's switch has its own timer and needs only `in_force` (or `by_hand`) and `is_over`.
+The dead-man's switch has its own timer and needs only `in_force` and `is_over`.
 """
 
 from __future__ import annotations  # for Python 3.9
@@ -106,11 +106,6 @@ def in_force(own: datetime, told: datetime | None, told_at: datetime | None, now
     if told is None or told_at is None or not timedelta(0) <= now - told_at <= TRUSTED:
         return own, False
     return told, True
-
-
-def by_hand(head_launched: datetime | None, lifetime: timedelta, booted: datetime) -> datetime:
-    """Deadline in a cluster launched by hand: counted from the head's launch; a node that cannot look it up is off."""
-    return booted if head_launched is None else head_launched + lifetime
 
 
 def is_over(now: datetime, deadline: datetime) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.node import rules
-from infra.node.rules import View, by_hand, carry, decide, from_text, in_force, is_over, to_text, why_not_replace
+from infra.node.rules import View, carry, decide, from_text, in_force, is_over, to_text, why_not_replace
 
 BORN = datetime(2026, 11, 26, 12, tzinfo=UTC)
 READY = BORN + timedelta(minutes=8)
@@ -148,11 +148,6 @@ def test_the_deadline_told_from_outside_holds_while_it_can_be_read() -> None:
     assert in_force(DEADLINE, later, now - minutes(14), now) == (later, True)
     assert in_force(DEADLINE, later, now - minutes(16), now) == (DEADLINE, False)
     assert in_force(DEADLINE, later, now + minutes(16), now) == (DEADLINE, False), "the clock went back"
-
-
-def test_a_node_launched_by_hand_that_cannot_look_up_its_head_is_off() -> None:
-    assert by_hand(BORN, minutes(240), BORN + minutes(60)) == BORN + minutes(240)
-    assert is_over(BORN, by_hand(None, minutes(240), BORN))
 
 
 def test_a_test_that_cannot_wait_says_so() -> None:
