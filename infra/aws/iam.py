@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from infra.aws.clients import Clients
 from infra.aws.errors import ALREADY, absent_is_fine, asking, code_of, once_known
 from infra.aws.names import tag_dict, tag_list
 from infra.cluster import CLUSTER, PROJECT, Run
-from infra.faults import CloudFault, Refused
+from infra.faults import CloudFault, NotThere, Refused
 
 POLICIES = Path(__file__).parents[1] / "policies"
 # Who may take on a role: a machine, or EventBridge Scheduler.
@@ -159,10 +159,22 @@ def wait_until_known(clients: Clients, run: Run, pause: Callable[[float], None] 
 
 
 def remove(clients: Clients, name: str) -> None:
-    """Delete a role with its policies, and the instance profile of its name."""
+    """Delete a role with its policies, and the instance profile of its name, however far an earlier attempt came."""
     iam = clients.iam()
     doing = f"removing the role {name}"
-    absent_is_fine(doing, lambda: iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=name))
+    for role in _held(clients, name, doing):
+        empty = partial(iam.remove_role_from_instance_profile, InstanceProfileName=name, RoleName=role)
+        absent_is_fine(doing, empty)
     absent_is_fine(doing, lambda: iam.delete_instance_profile(InstanceProfileName=name))
     absent_is_fine(doing, lambda: iam.delete_role_policy(RoleName=name, PolicyName=INLINE))
     absent_is_fine(doing, lambda: iam.delete_role(RoleName=name))
+
+
+def _held(clients: Clients, name: str, doing: str) -> list[str]:
+    """The roles in an instance profile: one, or none where the profile is gone or was emptied before."""
+    try:
+        with asking(doing):
+            profile = clients.iam().get_instance_profile(InstanceProfileName=name)["InstanceProfile"]
+    except NotThere:
+        return []
+    return [role["RoleName"] for role in profile["Roles"]]

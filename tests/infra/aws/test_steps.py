@@ -12,6 +12,9 @@ from infra.cluster import Leftover, Run
 from infra.faults import CloudFault, Refused
 from tests.infra.aws.conftest import OTHER_KEY, PUBLIC_KEY, Build, answering, bare, make_all, node_tags
 
+# What removing a profile asks for, in order.
+REMOVAL = ("RemoveRoleFromInstanceProfile", "DeleteInstanceProfile", "DeleteRolePolicy", "DeleteRole")
+
 
 def test_steps_are_safe_to_repeat(build: Build, run: Run) -> None:
     aws = build(schedule=True)
@@ -43,6 +46,19 @@ def test_a_kill_between_the_steps_leaves_what_the_tags_find(aws: Aws, run: Run, 
         assert leftover.cluster == run.cluster
         aws.remove(leftover)
     assert aws.inventory().leftovers == ()
+
+
+@pytest.mark.parametrize("stopped_at", [*REMOVAL])
+def test_a_removal_that_was_stopped_is_taken_up_by_the_next(aws: Aws, run: Run, stopped_at: str) -> None:
+    make_all(aws, run)
+    profiles = [one for one in aws.inventory().leftovers if one.kind == "profile"]
+    for one in profiles:
+        with answering(aws.clients.iam(), stopped_at, "AccessDenied"), pytest.raises(CloudFault):
+            aws.remove(one)
+    assert {one.id for one in aws.inventory().leftovers if one.kind == "profile"} == {one.id for one in profiles}
+    for one in profiles:
+        aws.remove(one)
+    assert "profile" not in {one.kind for one in aws.inventory().leftovers}
 
 
 def test_the_group_lets_in_ssh_from_one_address_and_its_own_machines(aws: Aws, run: Run) -> None:
