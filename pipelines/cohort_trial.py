@@ -1,68 +1,55 @@
-"""One cohort of a search, as it runs in a Ray worker: train it, and report whenever a checkpoint is safe on disk."""
+"""One cohort of a search, as it runs in a Ray worker, which on the search's own machine has a fork do the training."""
 
 import json
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+import os
+from multiprocessing.connection import Connection
 from typing import Any
 
-from pipelines import startup
-from pipelines.away import Desk
+from pipelines import cohort_work, startup, zygote
 
 
 def run_trial(config: dict[str, Any], task: dict[str, Any]) -> None:
-    """Train one cohort; to Tune it is one trial.
+    """Train one cohort; to Tune it is one trial. What is reported: see `cohort_work.work`.
 
-    A report has the cohort's `name` and what is new in its `record`. One that has a `fault` says in a sentence why the
-    cohort cannot go on. Away from the search's own machine, the first one has but the `machine`, as Ray names it.
+    Away from the search's own machine, the first report has but the `machine`, as Ray names it.
 
     Args:
         config: `cohort` is the plan's, as JSON; `gpu` the fraction of a GPU that Ray has kept for it.
-        task: what all cohorts of the search share: `family`, and `prepared`, `augmented` and `state`, the folder of
-            checkpoints; or instead of folders `away`, through which another machine has them.
+        task: what all cohorts of the search share: `family`; on the search's own machine `zygote`, its address, and
+            `prepared`, `augmented` and `state`, the folder of checkpoints; elsewhere `away`, through which that
+            machine has them.
     """
-    startup.collect_seldom()
     from ray import tune
 
     if "away" in task:
         # Before the imports, for its time is paid for from here on.
         tune.report({"name": json.loads(config["cohort"])["name"], "machine": task["away"].machine()})
-    from lit_models import FAMILIES
-    from lit_models.cohort.record import CohortSpec, Record
-    from lit_models.cohort.run import run_cohort
+    elif (worker := _fork(task["zygote"])) is not None:
+        _have_trained(worker, config["cohort"], task, tune.report)
+        return
+    startup.collect_seldom()
+    cohort_work.work(config["cohort"], task, tune.report)
 
-    spec = CohortSpec.of(json.loads(config["cohort"]))
-    reported = 0
 
-    def report(record: Record) -> None:
-        nonlocal reported
-        desk.deliver()
-        tune.report({"name": spec.name, "record": record.since(reported)})
-        reported = record.epoch
+_forks: dict[str, Connection] = {}
 
+
+def _fork(address: str) -> Connection | None:
+    """The fork that trains for this worker, the same for all its cohorts; None if there is none to be had."""
+    if address not in _forks:
+        try:
+            connection = zygote.fork(address, cohort_work.serve)
+            connection.send(dict(os.environ))
+        except OSError:
+            return None
+        _forks[address] = connection
+    return _forks[address]
+
+
+def _have_trained(worker: Connection, cohort: str, task: dict[str, Any], report: cohort_work.Report) -> None:
     try:
-        with _desk(spec.name, task) as desk:
-            data = _data(desk.prepared, desk.augmented)
-            run_cohort(spec, FAMILIES[task["family"]], data, desk.checkpoints, report)
-    except Exception as error:  # the search decides what it means; raised here, Tune would only print it
-        sentence = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".strip(": ")
-        tune.report({"name": spec.name, "fault": sentence})
-
-
-def _desk(name: str, task: dict[str, Any]) -> AbstractContextManager[Desk]:
-    """Where the data are and where checkpoints go."""
-    if "away" in task:
-        found: AbstractContextManager[Desk] = task["away"].desk(name)
-        return found
-    return nullcontext(Desk(Path(task["prepared"]), Path(task["augmented"]), Path(task["state"])))
-
-
-_read: dict[tuple[Path, Path], Any] = {}
-
-
-def _data(prepared: Path, augmented: Path) -> Any:
-    """Read the data once for all cohorts that this worker will train."""
-    from lit_models.cohort.data import CohortData
-
-    if (prepared, augmented) not in _read:
-        _read[prepared, augmented] = CohortData.read(prepared, augmented)
-    return _read[prepared, augmented]
+        worker.send((cohort, task))
+        while (message := worker.recv()) is not None:
+            report(message)
+    except (EOFError, OSError):
+        os._exit(1)  # it was killed, and so this worker is of no use: Ray shall see it dead

@@ -19,7 +19,7 @@ from pipelines.cohort_queue import CohortQueue
 from pipelines.cohort_trial import run_trial
 from pipelines.cohorts import Cohort, halves
 from pipelines.costs import Meter
-from pipelines.local_ray import local_ray
+from pipelines.local_ray import Here, local_ray
 from pipelines.machine import gpu_share
 from pipelines.ray_watch import start_again, watched
 from pipelines.stage import Stage
@@ -59,8 +59,8 @@ def train(
     state: "SearchState",
     recorder: "Recorder",
     generations: Iterator[list[Cohort]],
+    place: "Here | Cluster",
     trainable: Trainable = run_trial,
-    cluster: "Cluster | None" = None,
 ) -> None:
     """Have all cohorts trained; call `import_ray` first.
 
@@ -70,15 +70,15 @@ def train(
         state: where checkpoints are, and what is split or given up is recorded.
         recorder: keeps the book.
         generations: see `CohortQueue`.
+        place: whose cores and GPUs train.
         trainable: trains a cohort in a worker; see `run_trial`.
-        cluster: whose machines train; without one, this machine does.
 
     Raises:
         Fault: several cohorts met the same error, and none has got anywhere.
         OSError: the book cannot be kept, as the disk is full.
     """
     config = work.params.experiments[work.key].search
-    with _on_cluster(work, cluster) if cluster else _on_this_machine(work, state) as ground:
+    with _here(work, state, place) if isinstance(place, Here) else _on_cluster(work, place) as ground:
         meter = Meter()
         queue = _queue(work, campaign, state, recorder, generations, ground, meter)
         task = tune.with_parameters(trainable, task=ground.task)
@@ -94,7 +94,7 @@ def train(
                 verbose=0,
             ),
         )
-        with cluster.watched() if cluster else watched(work.title, ground.folder):
+        with watched(work.title, place.folder) if isinstance(place, Here) else place.watched():
             tuner.fit()
         recorder.costs.save()
         if not queue.error and not queue.empty:
@@ -104,15 +104,18 @@ def train(
 
 
 @contextmanager
-def _on_this_machine(work: Stage, state: "SearchState") -> Iterator[_Ground]:
+def _here(work: Stage, state: "SearchState", place: Here) -> Iterator[_Ground]:
     """Have Ray here for as long as the block works."""
     threads = work.params.experiments[work.key].search.threads
     workers = work.params.machine.cohorts(threads)
     # torch's own place for what it compiles is a folder that all users of a machine may write to.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(places.state("compiled")))
-    with local_ray(workers * threads) as folder:
+    # By default Tune would start one worker, and the next when that is at work.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
+    with local_ray(workers * threads, place.folder):
         gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
-        yield _Ground(folder, _task(work, state), lambda own, memory: _share(own, memory, workers, gpus))
+        task = {**_task(work, state), "zygote": place.zygote}
+        yield _Ground(place.folder, task, lambda own, memory: _share(own, memory, workers, gpus))
 
 
 @contextmanager

@@ -10,9 +10,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines import interrupts
+from pipelines import interrupts, zygote
+from pipelines.planner import Planner, planner
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -41,6 +43,28 @@ ON_A_CLUSTER = {
 }
 
 
+@dataclass(frozen=True)
+class Here:
+    """This machine, as the place of a search.
+
+    Attributes:
+        folder: for what Ray and Tune must write; gone afterwards.
+        zygote: the address of what forks.
+        planner: what plans.
+    """
+
+    folder: Path
+    zygote: str
+    planner: Planner
+
+
+@contextmanager
+def here() -> Iterator[Here]:
+    """Yield this machine, with what forks beginning to load."""
+    with scratch() as folder, zygote.started(folder) as address, planner(address) as plan:
+        yield Here(folder, address, plan)
+
+
 def cluster_address() -> str:
     """The address of the cluster that the environment names; empty if a search is to run on this machine."""
     address = os.environ.get("RAY_ADDRESS", "").strip()
@@ -67,29 +91,32 @@ def import_ray() -> None:
 
 
 @contextmanager
-def local_ray(cpus: int) -> Iterator[Path]:
-    """Start Ray and yield a folder for what Tune must write; both are gone afterwards, whatever happened.
+def local_ray(cpus: int, folder: Path) -> Iterator[None]:
+    """Start Ray, which is gone afterwards, whatever happened.
 
     Ray's processes listen on every address of the machine and offer no other way; the token, made for this one
     search and handed down by environment, turns everybody else away. Call `import_ray` first.
+
+    Args:
+        cpus: how many Ray may give away.
+        folder: for its files and sockets; see `scratch`.
     """
     import ray
 
-    with scratch() as folder:
-        try:
-            ray.init(
-                address="local",
-                num_cpus=cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                # A failed trial's reason is in the recorder's book, and the search says it in one line.
-                logging_level=logging.CRITICAL,
-                _temp_dir=str(folder / "ray"),
-            )
-            interrupts.install()
-            yield folder
-        finally:
-            ray.shutdown()
+    try:
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            # A failed trial's reason is in the recorder's book, and the search says it in one line.
+            logging_level=logging.CRITICAL,
+            _temp_dir=str(folder / "ray"),
+        )
+        interrupts.install()
+        yield
+    finally:
+        ray.shutdown()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from pipelines.stage import Stage
 
 if TYPE_CHECKING:
     from pipelines.journal import Journal
-    from pipelines.planner import Planner
+    from pipelines.local_ray import Here
     from pipelines.ray_cluster import Cluster
     from pipelines.recorder import Recorder
     from pipelines.search_state import SearchState
@@ -45,8 +45,8 @@ def _search(work: Stage, state: "SearchState", target: Path) -> None:
     from pipelines.local_ray import import_ray
     from pipelines.recorder import Recorder
 
-    with _planner(work, state) as (planner, cluster):
-        campaign = Campaign(work, state, planner)
+    with _place(work, state) as place:
+        campaign = Campaign(work, state, place.planner)
         for sentence in state.broken:
             work.say(sentence)
         # Before the delivery's thread imports mlflow: two imports at once can trip over each other.
@@ -56,7 +56,7 @@ def _search(work: Stage, state: "SearchState", target: Path) -> None:
         with Delivery(), _journal(work, state) as journal:
             with outs.staged(target) as (folder,):
                 recorder = Recorder(work, journal, CostBook(state.costs))
-                campaign.run(recorder, lambda cohorts: train(work, campaign, state, recorder, cohorts, cluster=cluster))
+                campaign.run(recorder, lambda cohorts: train(work, campaign, state, recorder, cohorts, place))
                 recorder.finish(folder)
                 state.save_weights(recorder.best.index, folder / "winner.safetensors")
                 journal.save(folder / "journal.jsonl")
@@ -66,21 +66,19 @@ def _search(work: Stage, state: "SearchState", target: Path) -> None:
 
 
 @contextmanager
-def _planner(work: Stage, state: "SearchState") -> Iterator[tuple["Planner", "Cluster | None"]]:
-    """Yield what plans, and the cluster to train on, if the environment names one."""
-    from pipelines.local_ray import cluster_address, import_ray
+def _place(work: Stage, state: "SearchState") -> Iterator["Here | Cluster"]:
+    """Yield where to search: the cluster that the environment names, or this machine."""
+    from pipelines.local_ray import cluster_address, here, import_ray
 
     if address := cluster_address():
         import_ray()
         from pipelines.ray_cluster import connected
 
         with connected(work, state, address) as cluster:
-            yield cluster.planner, cluster
+            yield cluster
     else:
-        from pipelines.planner import planner
-
-        with planner() as plan:
-            yield plan, None
+        with here() as place:
+            yield place
 
 
 def _say(work: Stage, recorder: "Recorder") -> None:

@@ -60,9 +60,8 @@ def one() -> None:
     from pipelines import search_state, startup
     from pipelines.campaign import Campaign
     from pipelines.journal import Journal
-    from pipelines.local_ray import import_ray
+    from pipelines.local_ray import here, import_ray
     from pipelines.params import load
-    from pipelines.planner import planner
     from pipelines.recorder import Recorder
     from pipelines.search_tables import write_tables
     from pipelines.stage import Stage
@@ -70,14 +69,14 @@ def one() -> None:
 
     startup.collect_seldom()
     work = Stage("search", "scale", load())
-    with search_state.opened(work) as state, planner() as plan, Journal(work.title) as journal:
+    with search_state.opened(work) as state, here() as place, Journal(work.title) as journal:
         import_ray()
         from pipelines.cohort_tuner import train
 
         cpu, wall, memory = time.process_time(), time.perf_counter(), held()
-        campaign = Campaign(work, state, plan)
+        campaign = Campaign(work, state, place.planner)
         recorder = Recorder(work, journal)
-        campaign.run(recorder, lambda cohorts: train(work, campaign, state, recorder, cohorts, trainable))
+        campaign.run(recorder, lambda cohorts: train(work, campaign, state, recorder, cohorts, place, trainable))
         folder = Path("tables")
         folder.mkdir()
         write_tables(folder, list(recorder.trials.values()), recorder.best, recorder.costs)

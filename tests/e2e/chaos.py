@@ -21,6 +21,7 @@ import psutil
 from mlflow import MlflowClient
 from safetensors import safe_open
 
+from pipelines import cohort_work
 from tests.e2e.conftest import PATIENCE, Checkout, make_checkout
 
 SERVERS = ("raylet", "gcs_server")
@@ -77,8 +78,9 @@ def kill(process: "subprocess.Popen[str]", kind: str, rng: random.Random) -> int
     children = search.children(recursive=True)
     doomed = {"everything": [search, *children], "driver": [search]}.get(kind)
     if doomed is None:
-        name = "ray::ImplicitFunc" if kind == "worker" else kind  # the workers that train
-        doomed = [child for child in children if _name(child).startswith(name)]
+        # Ray's workers, and the forks that train for them.
+        names = ("ray::ImplicitFunc", cohort_work.NAME) if kind == "worker" else (kind,)
+        doomed = [child for child in children if _name(child).startswith(names)]
     victims = 0
     for victim in [rng.choice(doomed)] if kind == "worker" and doomed else doomed:
         with contextlib.suppress(psutil.NoSuchProcess):

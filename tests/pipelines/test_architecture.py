@@ -57,6 +57,7 @@ PLUMBING = {
         "interrupts",
         "startup",
         "fork_server",
+        "zygote",
         "server",
         "outs",
         "places",

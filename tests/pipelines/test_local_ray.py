@@ -12,11 +12,11 @@ from pipelines.local_ray import _sweep
 # In a process of its own: Ray reads its token while it is imported, and other tests import it without one.
 SEARCH = """
 import os, subprocess, sys
-from pipelines.local_ray import import_ray, local_ray
+from pipelines.local_ray import import_ray, local_ray, scratch
 
 CONNECT = "import ray, sys; ray.init(address=sys.argv[1]); print(ray.cluster_resources())"
 import_ray()
-with local_ray(1) as folder:
+with scratch() as folder, local_ray(1, folder):
     import ray
 
     assert ray.get(ray.remote(lambda: 2).remote()) == 2

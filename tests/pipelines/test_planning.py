@@ -1,12 +1,11 @@
 """Which trials share a cohort: by architecture, never by the number of workers, the same every time."""
 
-import multiprocessing
-import signal
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import psutil
 import pytest
 import torch
 from pydantic import Field
@@ -20,9 +19,9 @@ from lit_models.forms import load_spec
 from lit_models.mlp import LitMLP, MLPConfig, build_mlp
 from pipelines import machine
 from pipelines.faults import Fault
+from pipelines.local_ray import here
 from pipelines.machine import MachineConfig, whole_memory
 from pipelines.plan_order import Order, Planned
-from pipelines.planner import planner
 from pipelines.planning import plan
 from pipelines.searchers import SearchConfig
 from pipelines.space import Domain, random_trials
@@ -193,24 +192,28 @@ def test_each_scheduler_becomes_a_rule(data: Path, scheduler: str) -> None:
 
 
 def test_plans_in_a_process_of_its_own(data: Path) -> None:
-    with planner() as process:
-        assert process.submit(order(data)).result() == plan(order(data))
+    with here() as place:
+        assert place.planner.submit(order(data)).result() == plan(order(data))
 
 
 def test_a_planning_process_that_is_killed_is_one_sentence(data: Path) -> None:
-    with planner() as process:
-        (child,) = multiprocessing.active_children()
-        child.kill()
-        child.join()
+    with here() as place:
+        place.planner.submit(order(data, trials=5000))
+        for child in psutil.Process().children(recursive=True):
+            child.kill()
         with pytest.raises(Fault, match="was killed"):
-            process.submit(order(data)).result()
+            place.planner.result()
+        with pytest.raises(Fault, match="was killed"):
+            place.planner.submit(order(data)).result()
 
 
 def test_whoever_leaves_does_not_wait_for_the_plan(data: Path) -> None:
-    with planner() as process:
-        process.submit(order(data, trials=5000))
-        (child,) = multiprocessing.active_children()
-    assert child.exitcode == -signal.SIGKILL
+    with here() as place:
+        place.planner.submit(order(data, trials=5000))
+        children = psutil.Process().children(recursive=True)
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert children
+    assert not alive
 
 
 @pytest.mark.parametrize(

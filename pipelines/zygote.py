@@ -1,0 +1,109 @@
+"""A process that has torch and the models loaded, and forks for whoever asks: a search's planner and its workers.
+
+To import them costs a core six seconds, more than many a search trains. So a search pays for it once, and while Ray
+starts; its workers, which Ray has started, have a fork do the training, and import neither torch nor Lightning.
+"""
+
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Client, Connection
+from pathlib import Path
+from typing import NoReturn
+
+from pipelines import startup
+
+LOADED = ("lit_models", "lit_models.cohort.run", "pipelines.cohort_work", "pipelines.planning")
+LOOK_SECONDS = 1.0
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[str]:
+    """Start the process and yield its address; it ends with the block, and with this process.
+
+    Args:
+        folder: for its socket; nobody else may enter it, for whoever reaches the socket may run what he likes.
+    """
+    address = str(folder / "zygote")
+    # A stage that was forked has torch loaded already.
+    context = get_context("fork") if "torch" in sys.modules else get_context("spawn")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        process = context.Process(target=_serve, args=(listener, os.getpid()), daemon=True)
+        process.start()
+    try:
+        yield address
+    finally:
+        process.kill()
+        process.join()
+        Path(address).unlink(missing_ok=True)
+
+
+def fork(address: str, function: Callable[[Connection], None]) -> Connection:
+    """Have a fork call `function` with the other end of a connection, at once or as soon as all is loaded.
+
+    The fork ends when the function returns, and when this end is closed, or dies.
+
+    Raises:
+        OSError: the process that forks is dead.
+    """
+    connection = Client(address, "AF_UNIX")
+    connection.send(function)
+    return connection
+
+
+def _serve(listener: socket.socket, parent: int) -> None:
+    """Fork for whoever connects, while the parent lives."""
+    # Ctrl-C reaches the whole process group; the search's own process decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Forked, it has inherited a handler that raises.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    startup.collect_seldom()
+    for name in LOADED:
+        importlib.import_module(name)
+    gc.freeze()
+    # No thread may run here: what it holds at the moment of a fork, the fork would wait for.
+    while os.getppid() == parent:
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if select.select([listener], [], [], LOOK_SECONDS)[0]:
+            client, _ = listener.accept()
+            if not os.fork():
+                listener.close()
+                _become(client)
+            client.close()
+
+
+def _become(client: socket.socket) -> NoReturn:
+    code = 1
+    try:
+        threading.Thread(target=_end_with, args=(client.fileno(),), daemon=True).start()
+        with Connection(client.detach()) as connection:
+            connection.recv()(connection)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with suppress(OSError):
+            sys.stderr.flush()
+            sys.stdout.flush()
+        os._exit(code)
+
+
+def _end_with(file: int) -> None:
+    """End this process when the other end of a connection is closed, whatever it is doing."""
+    poll = select.poll()
+    poll.register(file, select.POLLRDHUP | select.POLLHUP)
+    poll.poll()
+    os._exit(1)
