@@ -1,7 +1,8 @@
 """Takes a search through its generations: plans each, or reads the plan, and says which cohorts are still to train."""
 
+import threading
 from collections.abc import Callable, Iterator
-from itertools import chain
+from concurrent.futures import Future
 from typing import Any
 
 from pipelines import places
@@ -53,21 +54,39 @@ class Campaign:
         )
         return self._planner.submit(order)
 
-    def run(self, recorder: Recorder, train: Callable[[Iterator[list[Cohort]]], None]) -> None:
+    def run(
+        self,
+        recorder: Recorder,
+        train: Callable[[Iterator[list[Cohort]]], None],
+        begin: Callable[[list[Cohort]], None] = lambda _: None,
+    ) -> None:
         """Have all trials trained that are not yet, and see that none is missing.
 
         Args:
             recorder: keeps the book.
-            train: trains the cohorts of each generation, and asks for the next when all have ended.
+            train: trains the cohorts of each generation, and asks for the next when all have ended. It is called
+                before the first are planned, if they are not yet, so that it may get ready.
+            begin: told the first cohorts when they are planned, by a thread of its own.
 
         Raises:
             Fault: the trials cannot be trained, or not every one is accounted for.
         """
         recorder.expect(self._config.trials if self._config.algorithm != "grid" else len(self._drawn or []))
         pending = self._cohorts(recorder)
-        first = next(pending, None)
-        if first is not None:
-            train(chain([first], pending))
+        first: Future[list[Cohort]] = Future()
+
+        def look() -> None:
+            try:
+                begin(cohorts := next(pending, []))
+                first.set_result(cohorts)
+            except BaseException as error:
+                first.set_exception(error)
+
+        is_new = not self._planned
+        # A daemon: a plan may take minutes, and Ctrl-C does not wait for it.
+        threading.Thread(target=look, name="plan", daemon=True).start()
+        if is_new or first.result():
+            train(_all(first, pending))
         missing = [trial.index for trial in recorder.trials.values() if trial.status not in OVER]
         if missing or self._drawn is not None:
             raise Fault(f"Ray Tune returned before {len(missing)} of the trials were done; the search is incomplete")
@@ -131,3 +150,8 @@ class Campaign:
                 place = cohorts.index(cohort)
                 cohorts[place : place + 1] = splits[cohort["name"]]
         return cohorts
+
+
+def _all(first: "Future[list[Cohort]]", following: Iterator[list[Cohort]]) -> Iterator[list[Cohort]]:
+    yield first.result()
+    yield from following

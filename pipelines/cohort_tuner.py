@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
-from pipelines import places
 from pipelines.cohort_queue import CohortQueue
 from pipelines.cohort_trial import run_trial
 from pipelines.cohorts import Cohort, halves
 from pipelines.costs import Meter
-from pipelines.local_ray import Here, local_ray
+from pipelines.local_ray import local_ray
 from pipelines.machine import gpu_share
 from pipelines.ray_watch import start_again, watched
 from pipelines.stage import Stage
+from pipelines.this_machine import ThisMachine
 from pipelines.tune_callback import StopAtFault, TuneCallback
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class _Ground:
         share: told cohorts and the bytes of a GPU, returns the fraction of one that each is given.
         dollars_per_hour: told the machine and the fraction of a GPU that a cohort has there, returns its price.
         is_gone: whether a machine has left.
+        take_over: told a cohort that a worker is about to train.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class _Ground:
     share: Callable[[list[Cohort], int], float]
     dollars_per_hour: Callable[[str, float], float] = lambda *_: 0.0
     is_gone: Callable[[str], bool] = lambda _: False
+    take_over: Callable[[Cohort], None] = lambda _: None
 
 
 def train(
@@ -59,7 +61,7 @@ def train(
     state: "SearchState",
     recorder: "Recorder",
     generations: Iterator[list[Cohort]],
-    place: "Here | Cluster",
+    place: "ThisMachine | Cluster",
     trainable: Trainable = run_trial,
 ) -> None:
     """Have all cohorts trained; call `import_ray` first.
@@ -78,7 +80,7 @@ def train(
         OSError: the book cannot be kept, as the disk is full.
     """
     config = work.params.experiments[work.key].search
-    with _here(work, state, place) if isinstance(place, Here) else _on_cluster(work, place) as ground:
+    with _here(place) if isinstance(place, ThisMachine) else _on_cluster(work, place) as ground:
         meter = Meter()
         queue = _queue(work, campaign, state, recorder, generations, ground, meter)
         task = tune.with_parameters(trainable, task=ground.task)
@@ -89,12 +91,12 @@ def train(
             run_config=tune.RunConfig(
                 name="search",
                 storage_path=str(ground.folder),
-                callbacks=[TuneCallback(recorder, queue, meter, ground.dollars_per_hour)],
+                callbacks=[TuneCallback(recorder, queue, meter, ground.dollars_per_hour, ground.take_over)],
                 stop=StopAtFault(queue),
                 verbose=0,
             ),
         )
-        with watched(work.title, place.folder) if isinstance(place, Here) else place.watched():
+        with watched(work.title, place.folder) if isinstance(place, ThisMachine) else place.watched():
             tuner.fit()
         recorder.costs.save()
         if not queue.error and not queue.empty:
@@ -104,18 +106,19 @@ def train(
 
 
 @contextmanager
-def _here(work: Stage, state: "SearchState", place: Here) -> Iterator[_Ground]:
+def _here(place: ThisMachine) -> Iterator[_Ground]:
     """Have Ray here for as long as the block works."""
-    threads = work.params.experiments[work.key].search.threads
-    workers = work.params.machine.cohorts(threads)
-    # torch's own place for what it compiles is a folder that all users of a machine may write to.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(places.state("compiled")))
+    workers = place.workers
     # By default Tune would start one worker, and the next when that is at work.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
-    with local_ray(workers * threads, place.folder):
+    with local_ray(workers * place.threads, place.folder):
         gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
-        task = {**_task(work, state), "zygote": place.zygote}
-        yield _Ground(place.folder, task, lambda own, memory: _share(own, memory, workers, gpus))
+        yield _Ground(
+            place.folder,
+            place.task,
+            lambda own, memory: _share(own, memory, workers, gpus),
+            take_over=lambda cohort: place.ahead.stop(cohort["name"]),
+        )
 
 
 @contextmanager
@@ -172,14 +175,3 @@ def _share(cohorts: list[Cohort], memory: int, workers: int, gpus: int) -> float
 def _resources(cpus: float, gpu: float) -> Any:
     """To Tune, what a cohort needs to be placed."""
     return tune.PlacementGroupFactory([{"CPU": cpus, **({"GPU": gpu} if gpu else {})}])
-
-
-def _task(work: Stage, state: "SearchState") -> dict[str, Any]:
-    """What all cohorts of the search share on this machine."""
-    experiment = work.params.experiments[work.key]
-    return {
-        "family": experiment.family,
-        "prepared": str(places.prepared(experiment.dataset).resolve()),
-        "augmented": str(places.augmented(experiment.dataset).resolve()),
-        "state": str(state.cohorts.resolve()),
-    }

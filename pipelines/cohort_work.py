@@ -13,9 +13,11 @@ from pipelines.away import Desk
 Report = Callable[[dict[str, Any]], None]
 # As `top` shows a process that trains cohorts.
 NAME = "fifty-worker"
+# Between two checkpoints of a cohort that will be killed within seconds.
+AHEAD_SECONDS = 0.5
 
 
-def work(cohort: str, task: dict[str, Any], report: Report) -> None:
+def work(cohort: str, task: dict[str, Any], report: Report, pause: float | None = None) -> None:
     """Train a cohort, and report whenever a checkpoint is safe on disk.
 
     A report has the cohort's `name` and what is new in its `record`. One that has a `fault` says in a sentence why the
@@ -25,6 +27,7 @@ def work(cohort: str, task: dict[str, Any], report: Report) -> None:
         cohort: the plan's, as JSON.
         task: see `run_trial`.
         report: told of each.
+        pause: seconds between two checkpoints, if not as usual.
     """
     from lit_models import FAMILIES
     from lit_models.cohort.record import CohortSpec, Record
@@ -42,7 +45,8 @@ def work(cohort: str, task: dict[str, Any], report: Report) -> None:
     try:
         with _desk(spec.name, task) as desk:
             data = _data(desk.prepared, desk.augmented)
-            run_cohort(spec, FAMILIES[task["family"]], data, desk.checkpoints, tell)
+            often = {} if pause is None else {"pause": pause}
+            run_cohort(spec, FAMILIES[task["family"]], data, desk.checkpoints, tell, **often)
     except Exception as error:  # the search decides what it means; raised here, Tune would only print it
         sentence = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".strip(": ")
         report({"name": spec.name, "fault": sentence})
@@ -54,18 +58,31 @@ def serve(connection: Connection) -> None:
     First comes the other end's environment: Ray tells a worker by it which GPU is its own. Each cohort's reports are
     followed by None.
     """
-    # What torch prints of its own belongs in no terminal; what goes wrong is reported.
-    with open(os.devnull, "w") as nothing:
-        os.dup2(nothing.fileno(), 1)
-        os.dup2(nothing.fileno(), 2)
-    with suppress(OSError):  # no Linux
-        Path("/proc/self/comm").write_text(NAME)
+    _settle()
     os.environ.update(connection.recv())
     with suppress(EOFError):
         while True:
             cohort, task = connection.recv()
             work(cohort, task, connection.send)
             connection.send(None)
+
+
+def run_ahead(connection: Connection) -> None:
+    """In a fork: say who it is, and train the cohorts that come; whatever it meets, whoever resumes them meets too."""
+    _settle()
+    connection.send(os.getpid())
+    cohorts, task = connection.recv()
+    for cohort in cohorts:
+        work(cohort, task, report=lambda _: None, pause=AHEAD_SECONDS)
+
+
+def _settle() -> None:
+    # What torch prints of its own belongs in no terminal; what goes wrong is reported.
+    with Path(os.devnull).open("w") as nothing:
+        os.dup2(nothing.fileno(), 1)
+        os.dup2(nothing.fileno(), 2)
+    with suppress(OSError):  # no Linux
+        Path("/proc/self/comm").write_text(NAME)
 
 
 def _desk(name: str, task: dict[str, Any]) -> AbstractContextManager[Desk]:

@@ -10,11 +10,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines import interrupts, zygote
-from pipelines.planner import Planner, planner
+from pipelines import interrupts
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -41,28 +39,6 @@ ON_A_CLUSTER = {
     # Submitted as a job of Ray's, the search still says itself which code its workers run.
     "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
 }
-
-
-@dataclass(frozen=True)
-class Here:
-    """This machine, as the place of a search.
-
-    Attributes:
-        folder: for what Ray and Tune must write; gone afterwards.
-        zygote: the address of what forks.
-        planner: what plans.
-    """
-
-    folder: Path
-    zygote: str
-    planner: Planner
-
-
-@contextmanager
-def here() -> Iterator[Here]:
-    """Yield this machine, with what forks beginning to load."""
-    with scratch() as folder, zygote.started(folder) as address, planner(address) as plan:
-        yield Here(folder, address, plan)
 
 
 def cluster_address() -> str:

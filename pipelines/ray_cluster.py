@@ -101,6 +101,9 @@ class Cluster:
         """What plans on a machine that cohorts are trained on."""
         return _ClusterPlanner(self)
 
+    def begin(self, cohorts: list[Cohort]) -> None:
+        """Begin with none: its machines need no time to get ready, or are not there yet."""
+
     def plan(self, order: Order) -> Any:
         """Begin to plan on a machine that takes a cohort, with a GPU if such a machine has one."""
         gpu = any(machine.get("GPU", 0) >= 1 for machine in self._machines(gpus=0))

@@ -18,10 +18,10 @@ from pipelines.stage import Stage
 
 if TYPE_CHECKING:
     from pipelines.journal import Journal
-    from pipelines.local_ray import Here
     from pipelines.ray_cluster import Cluster
     from pipelines.recorder import Recorder
     from pipelines.search_state import SearchState
+    from pipelines.this_machine import ThisMachine
 
 
 def search(work: Stage) -> None:
@@ -56,7 +56,9 @@ def _search(work: Stage, state: "SearchState", target: Path) -> None:
         with Delivery(), _journal(work, state) as journal:
             with outs.staged(target) as (folder,):
                 recorder = Recorder(work, journal, CostBook(state.costs))
-                campaign.run(recorder, lambda cohorts: train(work, campaign, state, recorder, cohorts, place))
+                campaign.run(
+                    recorder, lambda cohorts: train(work, campaign, state, recorder, cohorts, place), place.begin
+                )
                 recorder.finish(folder)
                 state.save_weights(recorder.best.index, folder / "winner.safetensors")
                 journal.save(folder / "journal.jsonl")
@@ -66,9 +68,9 @@ def _search(work: Stage, state: "SearchState", target: Path) -> None:
 
 
 @contextmanager
-def _place(work: Stage, state: "SearchState") -> Iterator["Here | Cluster"]:
+def _place(work: Stage, state: "SearchState") -> Iterator["ThisMachine | Cluster"]:
     """Yield where to search: the cluster that the environment names, or this machine."""
-    from pipelines.local_ray import cluster_address, here, import_ray
+    from pipelines.local_ray import cluster_address, import_ray
 
     if address := cluster_address():
         import_ray()
@@ -77,8 +79,10 @@ def _place(work: Stage, state: "SearchState") -> Iterator["Here | Cluster"]:
         with connected(work, state, address) as cluster:
             yield cluster
     else:
-        with here() as place:
-            yield place
+        from pipelines.this_machine import this_machine
+
+        with this_machine(work, state) as machine:
+            yield machine
 
 
 def _say(work: Stage, recorder: "Recorder") -> None:

@@ -8,6 +8,7 @@ from ray.tune import Callback
 from ray.tune.stopper import Stopper
 
 from pipelines.cohort_queue import CohortQueue
+from pipelines.cohorts import Cohort
 from pipelines.costs import Meter
 from pipelines.recorder import Recorder
 
@@ -20,6 +21,7 @@ class TuneCallback(Callback):
         queue: of cohorts.
         meter: what cohorts cost.
         dollars_per_hour: told the machine and the fraction of a GPU that a cohort has there, returns its price.
+        take_over: told a cohort that is about to be trained, before it is.
     """
 
     def __init__(
@@ -28,9 +30,10 @@ class TuneCallback(Callback):
         queue: CohortQueue,
         meter: Meter,
         dollars_per_hour: Callable[[str, float], float],
+        take_over: Callable[[Cohort], None],
     ) -> None:
         self._recorder, self._queue = recorder, queue
-        self._meter, self._dollars_per_hour = meter, dollars_per_hour
+        self._meter, self._dollars_per_hour, self._take_over = meter, dollars_per_hour, take_over
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks for a restore, which a search never does; open files do not pickle."""
@@ -39,7 +42,9 @@ class TuneCallback(Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A cohort was placed on a worker."""
         with self._queue.kept():
-            self._recorder.begin(json.loads(trial.config["cohort"]))
+            cohort = json.loads(trial.config["cohort"])
+            self._take_over(cohort)
+            self._recorder.begin(cohort)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

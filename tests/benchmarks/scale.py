@@ -60,16 +60,17 @@ def one() -> None:
     from pipelines import search_state, startup
     from pipelines.campaign import Campaign
     from pipelines.journal import Journal
-    from pipelines.local_ray import here, import_ray
+    from pipelines.local_ray import import_ray
     from pipelines.params import load
     from pipelines.recorder import Recorder
     from pipelines.search_tables import write_tables
     from pipelines.stage import Stage
+    from pipelines.this_machine import this_machine
     from tests.benchmarks.scale import no_op as trainable
 
     startup.collect_seldom()
     work = Stage("search", "scale", load())
-    with search_state.opened(work) as state, here() as place, Journal(work.title) as journal:
+    with search_state.opened(work) as state, this_machine(work, state) as place, Journal(work.title) as journal:
         import_ray()
         from pipelines.cohort_tuner import train
 

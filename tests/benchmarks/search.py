@@ -54,9 +54,11 @@ def report(rounds: Rounds, trials: int) -> None:
     """Print the table and what was to be reached."""
 
     def ratio(slow: str, fast: str, figure: Callable[[Run], float]) -> str:
-        pairs = zip(rounds.get(slow, []), rounds.get(fast, []), strict=True)
+        if not {slow, fast} <= rounds.keys():
+            return "—"  # left out
+        pairs = zip(rounds[slow], rounds[fast], strict=True)
         ratios = [figure(one) / figure(other) for one, other in pairs]
-        return f"{statistics.median(ratios):.2f}" if ratios else "—"
+        return f"{statistics.median(ratios):.2f}"
 
     def whole(run: Run) -> float:
         return run.scaled(trials)
@@ -75,17 +77,17 @@ def report(rounds: Rounds, trials: int) -> None:
     for mine in (ALL, HALVING):
         for theirs in (SYNE, OPTUNA):
             if mine in rounds and theirs in rounds:
+                print("to the best accuracy that both reached in a round:")
                 _race(rounds[mine], rounds[theirs], NAMES[mine], NAMES[theirs])
 
 
 def _race(mine: list[Run], theirs: list[Run], my_name: str, their_name: str) -> None:
-    """Print who reached first the best accuracy that both reached."""
-    times = []
-    for one, other in zip(mine, theirs, strict=True):
-        both = min(one.best, other.best)
-        times.append((one.until(both), other.until(both), both))
-    ours_, others, accuracy = (statistics.median(column) for column in zip(*times, strict=True))
-    print(f"to accuracy {accuracy:.4f}: {my_name[3:]} {ours_:.1f} s, {their_name[3:]} {others:.1f} s")
+    """Print who reached first the best accuracy that both reached, in each round and in the median."""
+    both = [min(one.best, other.best) for one, other in zip(mine, theirs, strict=True)]
+    for runs, name in ((mine, my_name), (theirs, their_name)):
+        times = [run.until(accuracy) for run, accuracy in zip(runs, both, strict=True)]
+        each = ", ".join(f"{time:.1f}" for time in times)
+        print(f"  {name[3:]}: {statistics.median(times):.1f} s ({each})")
 
 
 def machine() -> str:

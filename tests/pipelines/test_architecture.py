@@ -58,6 +58,8 @@ PLUMBING = {
         "startup",
         "fork_server",
         "zygote",
+        "this_machine",
+        "head_start",
         "server",
         "outs",
         "places",

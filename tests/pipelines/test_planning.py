@@ -1,6 +1,7 @@
 """Which trials share a cohort: by architecture, never by the number of workers, the same every time."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,11 +18,11 @@ from lit_models.cohort.cost import step_cost
 from lit_models.core.config import FamilyConfig
 from lit_models.forms import load_spec
 from lit_models.mlp import LitMLP, MLPConfig, build_mlp
-from pipelines import machine
+from pipelines import machine, zygote
 from pipelines.faults import Fault
-from pipelines.local_ray import here
 from pipelines.machine import MachineConfig, whole_memory
 from pipelines.plan_order import Order, Planned
+from pipelines.planner import Planner, planner
 from pipelines.planning import plan
 from pipelines.searchers import SearchConfig
 from pipelines.space import Domain, random_trials
@@ -191,25 +192,29 @@ def test_each_scheduler_becomes_a_rule(data: Path, scheduler: str) -> None:
     assert max(sizes(planned)) == (4 if scheduler == "none" else 8)
 
 
-def test_plans_in_a_process_of_its_own(data: Path) -> None:
-    with here() as place:
-        assert place.planner.submit(order(data)).result() == plan(order(data))
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Planner]:
+    with zygote.started(tmp_path) as address, planner(address) as found:
+        yield found
 
 
-def test_a_planning_process_that_is_killed_is_one_sentence(data: Path) -> None:
-    with here() as place:
-        place.planner.submit(order(data, trials=5000))
-        for child in psutil.Process().children(recursive=True):
-            child.kill()
-        with pytest.raises(Fault, match="was killed"):
-            place.planner.result()
-        with pytest.raises(Fault, match="was killed"):
-            place.planner.submit(order(data)).result()
+def test_plans_in_a_process_of_its_own(process: Planner, data: Path) -> None:
+    assert process.submit(order(data)).result() == plan(order(data))
 
 
-def test_whoever_leaves_does_not_wait_for_the_plan(data: Path) -> None:
-    with here() as place:
-        place.planner.submit(order(data, trials=5000))
+def test_a_planning_process_that_is_killed_is_one_sentence(process: Planner, data: Path) -> None:
+    process.submit(order(data, trials=5000))
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+    with pytest.raises(Fault, match="was killed"):
+        process.result()
+    with pytest.raises(Fault, match="was killed"):
+        process.submit(order(data)).result()
+
+
+def test_whoever_leaves_does_not_wait_for_the_plan(tmp_path: Path, data: Path) -> None:
+    with zygote.started(tmp_path) as address, planner(address) as process:
+        process.submit(order(data, trials=5000))
         children = psutil.Process().children(recursive=True)
     _, alive = psutil.wait_procs(children, timeout=10)
     assert children

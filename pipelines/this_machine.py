@@ -1,0 +1,61 @@
+"""This machine as the place of a search, from before Ray has started: its folder, what forks, what plans."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines import places, zygote
+from pipelines.cohorts import Cohort
+from pipelines.head_start import HeadStart
+from pipelines.local_ray import scratch
+from pipelines.planner import Planner, planner
+from pipelines.search_state import SearchState
+from pipelines.stage import Stage
+
+
+@dataclass(frozen=True)
+class ThisMachine:
+    """This machine, while it searches.
+
+    Attributes:
+        folder: for what Ray and Tune must write; gone afterwards.
+        planner: what plans.
+        workers: how many cohorts are trained at a time.
+        threads: of each.
+        task: what all cohorts share; see `run_trial`.
+        ahead: what trains the first cohorts until Ray's workers do.
+    """
+
+    folder: Path
+    planner: Planner
+    workers: int
+    threads: int
+    task: dict[str, Any]
+    ahead: HeadStart
+
+    def begin(self, cohorts: list[Cohort]) -> None:
+        """Begin with the first cohorts, while Ray starts."""
+        self.ahead.begin(cohorts)
+
+
+@contextmanager
+def this_machine(work: Stage, state: SearchState) -> Iterator[ThisMachine]:
+    """Yield this machine, with what forks beginning to load."""
+    experiment = work.params.experiments[work.key]
+    threads = experiment.search.threads
+    workers = work.params.machine.cohorts(threads)
+    # torch's own place for what it compiles is a folder that all users of a machine may write to.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(places.state("compiled")))
+    with scratch() as folder, zygote.started(folder) as address, planner(address) as plan:
+        task = {
+            "family": experiment.family,
+            "prepared": str(places.prepared(experiment.dataset).resolve()),
+            "augmented": str(places.augmented(experiment.dataset).resolve()),
+            "state": str(state.cohorts.resolve()),
+            "zygote": address,
+        }
+        with closing(HeadStart(address, task, workers)) as ahead:
+            yield ThisMachine(folder, plan, workers, threads, task, ahead)
