@@ -4,7 +4,7 @@ import math
 import secrets
 from dataclasses import replace
 
-from infra import keys, ledger, plan, record, words
+from infra import clocks, keys, ledger, plan, record, words
 from infra.account import Account
 from infra.budget import worst_case
 from infra.cluster import Run
@@ -25,6 +25,7 @@ def begin(context: Context) -> Record:
     """
     settings, provider = context.settings, context.provider
     identity = provider.whoami()
+    clocks.check(identity.ahead)
     key = record.file(settings.cluster, ".pem")
     if key.exists():
         keys.check(key)

@@ -16,7 +16,7 @@ Mine = Callable[[Node | Leftover], bool]
 T = TypeVar("T")
 
 # What costs money first; a group cannot go before the machines in it, nor a profile.
-ORDER = ("disk", "address", "schedule", "group", "key", "profile", "account")
+ORDER = ("disk", "address", "schedule", "parameter", "group", "key", "profile", "account")
 PAUSE_SECONDS = 3.0
 TRIES = 6
 # A cloud may not tell at once of a machine that was just launched: it is asked again before it is believed.

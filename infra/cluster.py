@@ -142,9 +142,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Leftover:
-    """What is ours and is no machine: a disk, an address, a security group or firewall, a key, a role, a schedule."""
+    """What is ours and is no machine: a disk, an address, a security group or firewall, a key, a role, a schedule,
+    a parameter."""
 
-    kind: Literal["disk", "address", "group", "key", "profile", "schedule", "account"]
+    kind: Literal["disk", "address", "group", "key", "profile", "schedule", "parameter", "account"]
     id: str
     cluster: str
     region: str

@@ -29,10 +29,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose credentials these are: the cloud's account (project on GCP), and the user, as a tag's value."""
+    """Whose credentials these are.
+
+    Attributes:
+        account: the cloud's (the project on GCP).
+        owner: the user, as a tag's value.
+        ahead: seconds that this machine's clock is ahead of the cloud's.
+    """
 
     account: str
     owner: str
+    ahead: float = 0.0
 
 
 class Provider(Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines import interrupts
+from pipelines import interrupts, zygote
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -80,15 +80,16 @@ def local_ray(cpus: int, folder: Path) -> Iterator[None]:
     import ray
 
     try:
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            # A failed trial's reason is in the recorder's book, and the search says it in one line.
-            logging_level=logging.CRITICAL,
-            _temp_dir=str(folder / "ray"),
-        )
+        with zygote.starting(folder):
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                # A failed trial's reason is in the recorder's book, and the search says it in one line.
+                logging_level=logging.CRITICAL,
+                _temp_dir=str(folder / "ray"),
+            )
         interrupts.install()
         yield
     finally:

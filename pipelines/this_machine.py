@@ -49,7 +49,7 @@ def this_machine(work: Stage, state: SearchState) -> Iterator[ThisMachine]:
     workers = work.params.machine.cohorts(threads)
     # torch's own place for what it compiles is a folder that all users of a machine may write to.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(places.state("compiled")))
-    with scratch() as folder, zygote.started(folder) as address, planner(address) as plan:
+    with scratch() as folder, zygote.started(folder, work.title) as address, planner(address) as plan:
         task = {
             "family": experiment.family,
             "prepared": str(places.prepared(experiment.dataset).resolve()),

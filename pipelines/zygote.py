@@ -24,14 +24,16 @@ from pipelines import startup
 
 LOADED = ("lit_models", "lit_models.cohort.run", "pipelines.cohort_work", "pipelines.planning")
 LOOK_SECONDS = 1.0
+STARTING = "starting"
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[str]:
+def started(folder: Path, title: str = "") -> Iterator[str]:
     """Start the process and yield its address; it ends with the block, and with this process.
 
     Args:
         folder: for its socket; nobody else may enter it, for whoever reaches the socket may run what he likes.
+        title: what is being done, for the sentence that it says if this process dies inside `starting`.
     """
     address = str(folder / "zygote")
     # A stage that was forked has torch loaded already.
@@ -39,7 +41,7 @@ def started(folder: Path) -> Iterator[str]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
-        process = context.Process(target=_serve, args=(listener, os.getpid()), daemon=True)
+        process = context.Process(target=_serve, args=(listener, os.getpid(), folder / STARTING, title), daemon=True)
         process.start()
     try:
         yield address
@@ -47,6 +49,19 @@ def started(folder: Path) -> Iterator[str]:
         process.kill()
         process.join()
         Path(address).unlink(missing_ok=True)
+
+
+@contextmanager
+def starting(folder: Path) -> Iterator[None]:
+    """While the block works, a library starts that may end this process without a word we could hear.
+
+    Ray does, when its raylet dies meanwhile.
+    """
+    (folder / STARTING).touch()
+    try:
+        yield
+    finally:
+        (folder / STARTING).unlink(missing_ok=True)
 
 
 def fork(address: str, function: Callable[[Connection], None]) -> Connection:
@@ -62,7 +77,7 @@ def fork(address: str, function: Callable[[Connection], None]) -> Connection:
     return connection
 
 
-def _serve(listener: socket.socket, parent: int) -> None:
+def _serve(listener: socket.socket, parent: int, start: Path, title: str) -> None:
     """Fork for whoever connects, while the parent lives."""
     # Ctrl-C reaches the whole process group; the search's own process decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -83,6 +98,11 @@ def _serve(listener: socket.socket, parent: int) -> None:
                 listener.close()
                 _become(client)
             client.close()
+    if start.exists():
+        print(
+            f"\n{title}: died while Ray was starting; nothing is lost. To go on: dvc repro", file=sys.stderr, flush=True
+        )
+    os._exit(0)  # taking torch apart takes a second, and not everything in it goes quietly
 
 
 def _become(client: socket.socket) -> NoReturn:

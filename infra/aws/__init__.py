@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from infra import clocks
 from infra.aws import (
     config,
     deadline,
@@ -53,7 +54,8 @@ class Aws:
         self.clients.know_region()
         with at_the_door(), asking("asking AWS who we are"):
             me = self.clients.sts().get_caller_identity()
-        return Identity(me["Account"], _owner(me["Arn"]))
+        date = me["ResponseMetadata"]["HTTPHeaders"].get("date")
+        return Identity(me["Account"], _owner(me["Arn"]), clocks.ahead(date))
 
     def whoami(self) -> Identity:
         """Check the credentials."""

@@ -126,7 +126,7 @@ def parameters(clients: Clients, project: str, region: str) -> Found:
                 deadline = moment(found["Value"])
                 if deadline:
                     deadlines[cluster] = deadline
-                left.append(Leftover("schedule", found["Name"], cluster, region, deadline, tags.get(RUN, "")))
+                left.append(Leftover("parameter", found["Name"], cluster, region, deadline, tags.get(RUN, "")))
     return [], left, deadlines
 
 

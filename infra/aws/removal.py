@@ -67,7 +67,7 @@ def remove(clients: Clients, leftover: Leftover) -> None:
         absent_is_fine(doing, lambda: ec2.delete_security_group(GroupId=name))
     elif leftover.kind == "key":
         absent_is_fine(doing, lambda: ec2.delete_key_pair(KeyName=name))
-    elif leftover.kind == "schedule" and name.startswith("/"):
+    elif leftover.kind == "parameter":
         absent_is_fine(doing, lambda: clients.ssm(leftover.region).delete_parameter(Name=name))
     elif leftover.kind == "schedule":
         absent_is_fine(doing, lambda: clients.scheduler(leftover.region).delete_schedule_group(Name=name))

@@ -13,7 +13,7 @@ from typing import Any
 from infra import node_types
 from infra.cluster import PRICE, ROLE, Machine, Offer, Role, Run
 from infra.gcp.machines import DRIVERS, PLAIN, accelerator_of, parts
-from infra.gcp.names import region
+from infra.gcp.names import base, region
 from infra.settings import CloudConfig
 from infra.userdata import NodeFacts, userdata
 
@@ -40,6 +40,8 @@ def render(run: Run, settings: CloudConfig, made: Mapping[str, str], key: Path) 
 
     return {
         **node_types.config(run, settings, made_for),
+        # Ray takes for its own whatever bears this name, of another `cloud.project` in Google's same one as well.
+        "cluster_name": base(run),
         "provider": {
             "type": "gcp",
             "region": region(run.region),

@@ -3,6 +3,7 @@
 import getpass
 import json
 
+from infra import clocks
 from infra.faults import NotThere, Refused
 from infra.gcp.clients import Clients
 from infra.gcp.errors import Denied, asking
@@ -19,8 +20,10 @@ def ask(clients: Clients) -> Identity:
         Refused: it is not. Ray's launcher would otherwise try to create a project of that name.
     """
     name = clients.project
+    dates: list[str | None] = []
     try:
         request = clients.cloudresourcemanager.projects().get(projectId=name)
+        request.add_response_callback(lambda response: dates.append(response.get("date")))
         project = clients.call(request, f"looking up Google's project {name}")
     except NotThere:
         raise Refused(f"cloud.gcp.project_id: Google knows no project {name!r}") from None
@@ -32,7 +35,7 @@ def ask(clients: Clients) -> Identity:
         ) from None
     if project.get("lifecycleState") != "ACTIVE":
         raise Refused(f"cloud.gcp.project_id: the project {name!r} is about to be deleted; take another")
-    return Identity(name, owner(clients))
+    return Identity(name, owner(clients), clocks.ahead(dates[-1]))
 
 
 def owner(clients: Clients) -> str:

@@ -16,7 +16,8 @@ from ruamel.yaml import YAML
 from tests.pretend_aws.client import PretendAws
 from tests.pretend_aws.launch import ROOT
 
-SENT = ("infra", "pipelines", "lit_models", "pyproject.toml", "uv.lock", "README.md", "params.yaml", "dvc.yaml")
+CODE = ("infra", "pipelines", "lit_models")
+SENT = (*CODE, "pyproject.toml", "uv.lock", "README.md", "params.yaml", "dvc.yaml", ".dvc/config")
 HERE = "172.31.255.1/32"  # the person's address
 JOB = """
 import ray, socket
@@ -39,6 +40,7 @@ class Cluster:
     Attributes:
         folder: of the project, as the person sees it.
         outside: the same folder, as this process sees it.
+        note: told what was measured, in words and seconds.
     """
 
     def __init__(self, aws: PretendAws, name: str, **settings: Any) -> None:
@@ -50,8 +52,10 @@ class Cluster:
             if (ROOT / one).is_dir():
                 shutil.copytree(ROOT / one, self.outside / one, ignore=shutil.ignore_patterns("__pycache__"))
             else:
+                (self.outside / one).parent.mkdir(exist_ok=True)
                 shutil.copy(ROOT / one, self.outside / one)
         short = {"workers": 1, "hours": 0.5, "idle_minutes": 1.0, "setup_minutes": 1.0}
+        self.note: Callable[[str, float], None] = lambda *_: None
         self.change(**{"cluster": name, "ssh_from": HERE, **short, **settings})
 
     def change(self, **settings: Any) -> None:
@@ -149,7 +153,9 @@ class Cluster:
 
     def all_off(self, seconds: float = 120) -> float:
         """Wait until every machine has ended, with nobody's help."""
-        return self.wait("all machines have ended", lambda: not self.nodes(), seconds)
+        taken = self.wait("all machines have ended", lambda: not self.nodes(), seconds)
+        self.note("until all was off", taken)
+        return taken
 
     def told(self) -> str:
         """What there is to say of the machines when something is not as it should be."""

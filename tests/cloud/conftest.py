@@ -42,6 +42,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured, for the table in docs/cloud.md."""
+    passed = terminalreporter.stats.get("passed", [])
+    measured = [(report.nodeid.rpartition("::")[2], *each) for report in passed for each in report.user_properties]
+    if measured:
+        terminalreporter.section(
+            f"seconds, with idle_minutes 1 and all else that nodes wait for {PACE:g} times as long"
+        )
+    for name, what, seconds in measured:
+        terminalreporter.write_line(f"{name}: {seconds:.0f} s {what}")
+
+
 def in_turns(items: list[pytest.Item]) -> list[pytest.Item]:
     """Order tests so that a long one and a short one follow each other."""
     long = sorted((one for one in items if one.name in LONGEST), key=lambda one: LONGEST.index(one.name))
@@ -70,6 +82,8 @@ def cluster(aws: PretendAws, request: pytest.FixtureRequest) -> Callable[..., Cl
     """Make a project whose cluster has the given settings."""
 
     def make(name: str = "main", **settings: Any) -> Cluster:
-        return Cluster(aws, name, **settings)
+        made = Cluster(aws, name, **settings)
+        made.note = lambda what, seconds: request.node.user_properties.append((what, seconds))
+        return made
 
     return make

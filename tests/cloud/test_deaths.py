@@ -39,6 +39,7 @@ def test_the_deadline_comes_while_a_task_runs(cluster: MakeCluster) -> None:
         main.aws.order("faults", [{"action": "GetParameter", "code": "InternalError", "times": 10**9}])
         deadline = int(next(tag["Value"] for tag in main.nodes("head")[0]["Tags"] if tag["Key"] == "fifty-deadline"))
         main.all_off(400)
+        main.note("past the deadline, both machines", time.time() - deadline)
         assert time.time() >= deadline
         assert time.time() <= deadline + GRACE.total_seconds()
         main.aws.order("faults", [])
@@ -80,6 +81,7 @@ def test_a_worker_vanishes_without_closing_its_sockets(cluster: MakeCluster) -> 
     cut = time.monotonic()
     output, _ = job.communicate(timeout=300)
     assert job.returncode == 0, output
+    main.note("until another had done the work", time.monotonic() - cut)
     assert time.monotonic() - cut < 240
     replaced = {node["InstanceId"] for node in main.nodes("worker", alive=False)}
     assert len(replaced) >= 2

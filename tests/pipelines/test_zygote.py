@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -119,3 +120,31 @@ def test_it_leaves_nothing_and_whoever_asks_a_dead_one_is_told(tmp_path: Path) -
         with pytest.raises(OSError, match="refused"):
             zygote.fork(address, tell)
     assert list(tmp_path.iterdir()) == []
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from pipelines import zygote
+
+if __name__ == "__main__":
+    with zygote.started(Path(sys.argv[1]), "search@it") as address:
+        with zygote.starting(Path(sys.argv[1])):
+            if sys.argv[2] == "within":
+                os._exit(1)
+        os._exit(1)
+"""
+
+
+@pytest.mark.parametrize(("when", "says"), [("within", True), ("after", False)])
+def test_of_a_process_that_dies_while_ray_starts_something_is_said(tmp_path: Path, when: str, says: bool) -> None:
+    script = tmp_path / "dies.py"
+    script.write_text(DIES)
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), when], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert ("search@it: died while Ray was starting; nothing is lost" in done.stderr) == says
+    assert "Traceback" not in done.stderr
+    assert "leaked" not in done.stderr

@@ -3,9 +3,12 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -120,6 +123,17 @@ class Machine:
         """Pull its network cable, so that no socket is closed; or plug it in again."""
         run("ip", "link", "set", self.wire, "down" if apart else "up")
 
+    def freeze(self) -> None:
+        """Let it hang: nothing on it goes on, whatever it was about to do."""
+        assert self.process
+        space = Path(f"/proc/{first_process(self.process.pid)}/ns/pid").readlink()
+        stopped: set[int] = set()
+        while new := {pid for pid in _in_space(space) if pid not in stopped}:
+            for pid in new:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+            stopped |= new
+
     def told(self) -> dict[str, object]:
         """Return what tests want to know of it."""
         first = first_process(self.process.pid) if self.on and self.process else 0
@@ -128,3 +142,11 @@ class Machine:
     def save(self) -> None:
         """Write down what it was, for whoever looks at its logs."""
         (self.folder / "facts.json").write_text(json.dumps(asdict(self.facts)))
+
+
+def _in_space(space: Path) -> Iterator[int]:
+    """The processes of a PID namespace."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (folder / "ns/pid").readlink() == space:
+                yield int(folder.name)

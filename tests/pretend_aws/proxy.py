@@ -2,7 +2,7 @@
 
 POST /pretend/faults   {"action": "RunInstances", "code": "InsufficientInstanceCapacity", "times": 3}
 POST /pretend/hide     {"seconds": 5}        a new machine is not described for so long
-POST /pretend/order    {"order": "cut", "machine": "i-..."}      or uncut, reboot, freeze, thaw
+POST /pretend/order    {"order": "cut", "machine": "i-..."}      or uncut, reboot, freeze
 GET  /pretend/machines every machine that runs: its id, first process and address
 GET  /pretend/calls    how often each action has been called
 """

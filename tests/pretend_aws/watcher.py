@@ -115,11 +115,13 @@ class Watcher(threading.Thread):
             return [machine.told() for machine in self.machines.values() if machine.on]
 
     def order(self, order: str, name: str) -> None:
-        """Do to a machine what can happen to one: its cable is pulled, it is restarted."""
+        """Do to a machine what can happen to one: its cable is pulled, it is restarted, it hangs."""
         with self.lock:
             machine = self.machines[name]
             if order in ("cut", "uncut"):
                 machine.cut(apart=order == "cut")
+            elif order == "freeze":
+                machine.freeze()
             elif order == "reboot":
                 machine.stop()
                 machine.start()

@@ -78,6 +78,8 @@ def moto() -> Iterator[None]:
     write_images(PRETEND / "images.json")
     env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
     env |= {"AWS_DEFAULT_REGION": "us-east-1", "MOTO_AMIS_PATH": str(PRETEND / "images.json")}
+    # Ray, called by hand, gives its own role policies of Amazon's.
+    env["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
     server = subprocess.Popen(command, stdout=log, stderr=log, env=env, start_new_session=True)
     deadline = time.monotonic() + READY
     while not answers(MOTO):

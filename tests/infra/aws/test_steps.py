@@ -29,7 +29,7 @@ def test_a_run_leaves_nothing(build: Build, run: Run) -> None:
     make_all(aws, run)
     kinds = sorted((one.kind, one.cluster, one.run) for one in aws.inventory().leftovers)
     assert kinds == sorted(
-        (kind, "main", run.id) for kind in ("group", "key", "profile", "profile", "profile", "schedule")
+        (kind, "main", run.id) for kind in ("group", "key", "parameter", "profile", "profile", "profile")
     )
     assert all(one.deadline == run.deadline for one in aws.inventory().leftovers)
     for leftover in aws.inventory().leftovers:

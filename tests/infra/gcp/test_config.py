@@ -1,6 +1,7 @@
 """What is rendered for Ray's GCP provider: every safety stands in the call that creates a machine."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ def bodies(rendered: Json) -> Iterator[Json]:
 def test_it_passes_the_guard() -> None:
     run = a_run()
     guard.check(render(run), run)
+
+
+def test_projects_in_one_of_googles_do_not_share_rays_name() -> None:
+    run = a_run()
+    assert render(run)["cluster_name"] != render(replace(run, project="other"))["cluster_name"]
 
 
 def test_it_asks_google_nothing() -> None:
