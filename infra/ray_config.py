@@ -86,13 +86,13 @@ MLFLOW = (
     ">~/mlflow.log 2>&1 </dev/null &"
 )
 # By hand only: the image that the head was launched from stands in for the name of the newest, which its rights do not
-# let it look up.
+# let it look up. This very command stands in the file too: [:] keeps it from changing itself.
 PINNED = (
-    "if grep -q resolve:ssm ~/ray_bootstrap_config.yaml; then "
+    "if grep -q resolve[:]ssm ~/ray_bootstrap_config.yaml; then "
     "imds=http://169.254.169.254/latest; "
     'token=$(curl -sfX PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 60" $imds/api/token); '
     'image=$(curl -sf -H "X-aws-ec2-metadata-token: $token" $imds/meta-data/ami-id); '
-    'sed -i "s#resolve:ssm:[^\\"]*#$image#g" ~/ray_bootstrap_config.yaml; fi'
+    'sed -i "s#resolve[:]ssm:[^\\"]*#${image:?}#g" ~/ray_bootstrap_config.yaml; fi'
 )
 READY = f"touch {MARKS}/ready"
 

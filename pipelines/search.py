@@ -92,7 +92,8 @@ def _say(work: Stage, recorder: "Recorder") -> None:
         work.say(f"{len(failed)} of {len(recorder.trials)} trials failed: {reasons}")
     best = recorder.best
     cost = f"; they cost ${recorder.costs.total:.4f}" if recorder.costs.total else ""
-    work.say(f"{len(recorder.trials)} trials, best is trial {best.index}: {best.summary()}{cost}")
+    trials = f"{len(recorder.trials)} trial{'s' if len(recorder.trials) > 1 else ''}"
+    work.say(f"{trials}, best is trial {best.index}: {best.summary()}{cost}")
 
 
 def _journal(work: Stage, state: "SearchState") -> "Journal":

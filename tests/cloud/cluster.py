@@ -163,7 +163,12 @@ class Cluster:
         for node in self.nodes(alive=False):
             lines.append(f"{node['InstanceId']} {node['State']['Name']} since {node['LaunchTime']}")
             folder = self.aws.root / f"pretend/machines/{node['InstanceId']}"
-            for name in ("boot.log", "upper/var/log/cloud-init-output.log", "upper/var/log/units.log"):
+            for name in (
+                "upper/tmp/ray/session_latest/logs/monitor.log",
+                "boot.log",
+                "upper/var/log/cloud-init-output.log",
+                "upper/var/log/units.log",
+            ):
                 if (folder / name).exists():
                     lines.append(f"{name}: " + (folder / name).read_text(errors="replace")[-1500:])
         return "\n".join(lines)

@@ -9,7 +9,6 @@ from typing import Any
 
 from infra.node.rules import GRACE
 from tests.cloud.cluster import HERE, Cluster, read_until, replace_in
-from tests.pretend_aws.catalog import GPU_IMAGE
 
 MakeCluster = Callable[..., Cluster]
 LONG = 3600.0
@@ -69,9 +68,6 @@ def by_hand(main: Cluster) -> "subprocess.Popen[str]":
     replace_in(path, "ssh_from=\n", f"ssh_from={HERE.partition('/')[0]}\n")
     replace_in(path, "14400", str(LIFE))
     replace_in(path, '"pace": 1.0', '"pace": 0.2')
-    # There is no metadata service here, of which the head would ask which image it got.
-    image = next(line for line in path.read_text().splitlines() if "ImageId: resolve:ssm" in line)
-    replace_in(path, image, image.partition("resolve")[0] + GPU_IMAGE)
     command = ["ray", "up", "--yes", "--no-config-cache", "infra/aws.yaml"]
     return main.aws.popen(command, main.folder, {}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
@@ -106,5 +102,5 @@ JOB = """
 import ray, time
 ray.init(address="auto", log_to_driver=False)
 print("asked", flush=True)
-ray.get(ray.remote(num_gpus=1, max_retries=-1)(time.sleep).remote(3600))
+ray.get(ray.remote(num_gpus=1, max_retries=-1)(lambda: time.sleep(3600)).remote())
 """

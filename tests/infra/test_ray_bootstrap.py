@@ -2,6 +2,7 @@
 
 import copy
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,25 @@ def test_what_fifty_renders_is_left_as_it_is(region: str) -> None:
     assert not any(found["GroupName"].startswith("ray-") for found in groups)
     assert boto3.client("iam").list_roles()["Roles"] == []
     assert "FullAccess" not in json.dumps(made)
+
+
+def test_the_head_puts_its_own_image_into_rays_config_and_changes_nothing_else(tmp_path: Path) -> None:
+    """The command that does it stands in the config that it changes."""
+    config = committed("aws")
+    path = tmp_path / "ray_bootstrap_config.yaml"
+    path.write_text(json.dumps(config))
+    curl = tmp_path / "curl"
+    curl.write_text("#!/bin/sh\ncase $* in *api/token*) echo token ;; *ami-id*) echo ami-0123 ;; esac\n")
+    curl.chmod(0o755)
+    (command,) = [line for line in config["head_start_ray_commands"] if "ami-id" in line]
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    subprocess.run(["bash", "-c", command], env=env, check=True)
+    changed = json.loads(path.read_text())
+    images = [kind["node_config"].pop("ImageId") for kind in changed["available_node_types"].values()]
+    assert set(images) == {"ami-0123"}
+    for kind in config["available_node_types"].values():
+        assert kind["node_config"].pop("ImageId").startswith("resolve:ssm:/")
+    assert changed == config
+    curl.write_text("#!/bin/sh\nexit 22\n")
+    path.write_text(json.dumps(committed("aws")))
+    assert subprocess.run(["bash", "-c", command], env=env, check=False, capture_output=True).returncode

@@ -48,7 +48,7 @@ for home in root home/ubuntu; do
     chmod -R go= "$root/$home/.ssh"
 done
 
-# Network: the wire that machine.py lays; no metadata service, no resolver.
+# Network: the wire that machine.py lays; no resolver.
 hostname "ip-${ADDRESS//./-}"
 printf '127.0.0.1 localhost\n%s %s\n' "$ADDRESS" "$(hostname)" >"$root/etc/hosts"
 rm -f "$root/etc/resolv.conf"
@@ -60,6 +60,7 @@ ip address add "$ADDRESS/16" dev eth0
 ip link set eth0 up
 ip route add default via "$GATEWAY"
 ip route add unreachable 169.254.0.0/16
+ip address add 169.254.169.254/32 dev lo
 
 mkdir -p "$root/run/sshd" "$root/etc/ssh"
 [ -e "$root/etc/ssh/pretend_key" ] || ssh-keygen -q -t ed25519 -N '' -f "$root/etc/ssh/pretend_key"
@@ -90,6 +91,7 @@ umount --lazy /run/old
 for pair in $CLOUD; do export "${pair?}"; done
 export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 cd /
+setsid metadata >/var/log/metadata.log 2>&1 </dev/null &
 systemctl boot &
 if [ -n "$first" ] && head -c 2 /run/user-data | grep -q '#!'; then
     chmod 700 /run/user-data

@@ -1,6 +1,7 @@
 """What moto has no answer to: prices, images with a driver, and the quotas of an account that has been in use."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,11 @@ def answer(action: str, body: str) -> bytes | None:
         told = json.loads(body)
         return json.dumps({"Quota": {**told, "QuotaName": told["QuotaCode"], "Value": CORES}}).encode()
     return None
+
+
+def resolved(body: bytes) -> bytes:
+    """Put the image into a launch that names the parameter which has it, as EC2 does and moto does not."""
+    return re.sub(rb"ImageId=resolve%3Assm%3A[^&]*", b"ImageId=" + GPU_IMAGE.encode(), body)
 
 
 def _products(asked: dict[str, Any]) -> list[str]:

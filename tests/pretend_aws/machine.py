@@ -28,6 +28,7 @@ class Facts:
         public: seen from outside the VPC; empty if it has none.
         key: the public key that may log in.
         user_data: what it runs at its first boot.
+        image: what it was launched from.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Facts:
     public: str
     key: str
     user_data: str
+    image: str
 
 
 def uv() -> str | None:
@@ -72,6 +74,8 @@ class Machine:
         cache = os.environ.get(REAL_SETUP, "")
         env = {
             "PATH": os.environ["PATH"],
+            "ID": self.facts.id,
+            "IMAGE": self.facts.image,
             "ADDRESS": self.facts.address,
             "PUBLIC": self.facts.public,
             "GATEWAY": self.gateway,

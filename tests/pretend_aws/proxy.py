@@ -102,6 +102,8 @@ class Handler(BaseHTTPRequestHandler):
                 return self._answer(400, f"{type(error).__name__}: {error}".encode(), {})
         text = body.decode(errors="replace")
         action = action_of(self.headers, self.path, text)
+        if action == "RunInstances":
+            body = catalog.resolved(body)
         fault = self.trouble.take(action, text)
         if fault and not fault.drop:
             return self._answer(*refusal(fault.code, self.headers), {})

@@ -92,7 +92,8 @@ class Watcher(threading.Thread):
         if instance.get("KeyName"):
             pairs = self.ec2.describe_key_pairs(KeyNames=[instance["KeyName"]], IncludePublicKey=True)["KeyPairs"]
             key = pairs[0].get("PublicKey", "")
-        return Facts(name, instance["PrivateIpAddress"], instance.get("PublicIpAddress", ""), key, user_data)
+        address, public = instance["PrivateIpAddress"], instance.get("PublicIpAddress", "")
+        return Facts(name, address, public, key, user_data, instance["ImageId"])
 
     def fire(self, now: datetime) -> None:
         """Carry out EventBridge's one-off schedules whose time has come; only what ends machines is known here."""
