@@ -11,6 +11,8 @@ from tests.pretend_aws.launch import why_not
 
 # The longest first, so that none is left to the end; a process is given two tests at a time, and so one of these.
 LONGEST = (
+    "test_ray_up_by_hand",
+    "test_more_time_and_then_a_head_that_hangs",
     "test_every_set_up_of_a_worker_fails",
     "test_the_deadline_comes_while_a_task_runs",
     "test_a_worker_vanishes_without_closing_its_sockets",
