@@ -45,9 +45,11 @@ class Sampling:
         """Return what is drawn from, (B, vocabulary) float64, given logits (B, vocabulary)."""
         if self.temperature == 0:
             return torch.zeros_like(logits, dtype=torch.float64).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
-        # The largest is taken away first: a small temperature must not make infinities.
         exact = logits.double()
-        shares = ((exact - exact.amax(dim=1, keepdim=True)) / self.temperature).softmax(dim=1)
+        if self.temperature != 1:
+            # The largest is taken away first: a small temperature must not make infinities.
+            exact = (exact - exact.amax(dim=1, keepdim=True)) / self.temperature
+        shares = exact.softmax(dim=1)
         if not self.top_k and self.top_p == 1:
             return shares
         shares, tokens = shares.sort(dim=1, descending=True, stable=True)
@@ -84,15 +86,14 @@ class _Step:
         self.bias = torch.cat([query.bias * scale, torch.zeros_like(query.bias), value.bias])
         self.out, self.wide, self.narrow = attention.out, block.mlp[0], block.mlp[2]
 
-    def __call__(self, x: Tensor, memory: tuple[Tensor, Tensor], start: int, mask: Tensor | None) -> Tensor:
-        """Map tokens (B, T, width) to the same; keys and values go into `memory`, (B, heads, length, ...) each."""
+    def __call__(self, x: Tensor, memory: Tensor, start: int, mask: Tensor | None) -> Tensor:
+        """Map tokens (B, T, width) to the same; keys and values go into `memory`, (2, B, heads, length, ...)."""
         rows, count, _ = x.shape
         own = F.linear(_normed(x, self.before), self.weight, self.bias)
-        query, *new = own.view(rows, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
-        for kept, fresh in zip(memory, new, strict=True):
-            kept.narrow(2, start, count).copy_(fresh)
-        keys, values = (kept.narrow(2, 0, start + count) for kept in memory)
-        mixed = F.scaled_dot_product_attention(query, keys, values, mask, scale=1.0)
+        own = own.view(rows, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        memory.narrow(3, start, count).copy_(own.narrow(0, 1, 2))
+        keys, values = memory.narrow(3, 0, start + count).unbind()
+        mixed = F.scaled_dot_product_attention(own[0], keys, values, mask, scale=1.0)
         # Of a single token the heads' parts lie side by side already.
         mixed = mixed.view(x.shape) if count == 1 else mixed.transpose(1, 2).reshape(x.shape)
         x = x + F.linear(mixed, self.out.weight, self.out.bias)
@@ -101,7 +102,7 @@ class _Step:
 
 
 def _normed(x: Tensor, norm: nn.LayerNorm) -> Tensor:
-    return F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.eps)
+    return torch.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
 
 class Cache:
@@ -116,8 +117,11 @@ class Cache:
         self.network = network
         self.steps = [_Step(block) for block in network.blocks]
         weight, heads = network.embedding.weight, self.steps[0].heads
-        shape = (rows, heads, network.length, weight.shape[1] // heads)
-        self.memory = [(weight.new_zeros(shape), weight.new_zeros(shape)) for _ in self.steps]
+        width = weight.shape[1]
+        # What `GPT.embed` adds up, with one lookup for all tokens: vectors are scaled here, and places looked up.
+        self.vectors, self.places = weight * width**0.5, network.positions(weight.new_zeros(1, network.length, width))
+        self.scores = weight if network.head is None else network.head.weight
+        self.memory = [weight.new_zeros(2, rows, heads, network.length, width // heads) for _ in self.steps]
         self.used = 0
 
     def read(self, tokens: Tensor) -> Tensor:
@@ -131,11 +135,11 @@ class Cache:
             raise ValueError(f"{end} tokens do not fit into a context of {self.network.length}")
         # A single token may see everything.
         mask = causal_mask(end, tokens.device)[..., start:, :] if tokens.shape[1] > 1 else None
-        x = self.network.embed(tokens, start)
+        x = F.embedding(tokens, self.vectors) + self.places.narrow(1, start, end - start)
         for step, memory in zip(self.steps, self.memory, strict=True):
             x = step(x, memory, start, mask)
         self.used = end
-        return self.network.logits(x[:, -1])
+        return F.linear(_normed(x[:, -1], self.network.norm), self.scores)
 
 
 def generate(network: GPT, prompt: Tensor, count: int, sampling: Sampling, cached: bool = True) -> Tensor:

@@ -16,9 +16,8 @@ from lit_models.parts.generation import Sampling, generate
 from lit_models.specs.sequence import TextSpec
 
 TOKENS, TARGET = 256, 5.0
-# Width, heads, blocks, vocabulary; the second is the one that the target is for.
+# Width, heads, blocks, vocabulary.
 SIZES = ((64, 4, 2, 1024), (128, 4, 4, 1024), (256, 8, 6, 1024))
-HELD = 1
 
 
 def seconds(network: GPT, seed: int, cached: bool) -> float:
@@ -45,16 +44,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"{'width':>6}{'blocks':>8}{'without/s':>12}{'kept/s':>12}{'ratio':>8}{'target':>8}")
-    held = 0.0
-    for place, (width, heads, blocks, vocabulary) in enumerate(SIZES):
+    print(f"{'width':>6}{'blocks':>8}{'without/s':>12}{'kept/s':>12}{'ratio':>8}")
+    least = float("inf")
+    for width, heads, blocks, vocabulary in SIZES:
         network = LitGPT(GPTConfig(width=width, heads=heads, blocks=blocks), TextSpec(vocabulary, TOKENS, 1.0)).network
         without, cached, ratio = measure(network.eval(), arguments.rounds)
-        target = f"{TARGET:.1f}" if place == HELD else ""
-        held = ratio if place == HELD else held
-        print(f"{width:>6}{blocks:>8}{without:>12,.0f}{cached:>12,.0f}{ratio:>8.1f}{target:>8}", flush=True)
-    if held < TARGET:
-        raise SystemExit(f"the cache makes writing {held:.1f} times faster; it should be {TARGET:.0f} times")
+        least = min(least, ratio)
+        print(f"{width:>6}{blocks:>8}{without:>12,.0f}{cached:>12,.0f}{ratio:>8.1f}", flush=True)
+    if least < TARGET:
+        raise SystemExit(f"the cache makes writing {least:.1f} times faster; it should be {TARGET:.0f} times")
 
 
 if __name__ == "__main__":
