@@ -45,8 +45,7 @@ def work(cohort: str, task: dict[str, Any], report: Report, pause: float | None 
     try:
         with _desk(spec.name, task) as desk:
             data = _data(desk.prepared, desk.augmented)
-            often = {} if pause is None else {"pause": pause}
-            run_cohort(spec, FAMILIES[task["family"]], data, desk.checkpoints, tell, **often)
+            run_cohort(spec, FAMILIES[task["family"]], data, desk.checkpoints, tell, pause)
     except Exception as error:  # the search decides what it means; raised here, Tune would only print it
         sentence = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".strip(": ")
         report({"name": spec.name, "fault": sentence})

@@ -46,8 +46,10 @@ class HeadStart:
         if fork is None or fork.closed:
             return
         with fork, suppress(EOFError, OSError):
-            os.kill(fork.recv(), signal.SIGKILL)
-            fork.recv()  # no more comes; its end is closed when it is dead
+            pid = fork.recv()
+            if not fork.poll():  # no more is ever sent: what there is to read is its end, and the number another's
+                os.kill(pid, signal.SIGKILL)
+                fork.recv()
 
     def close(self) -> None:
         """End all."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines import interrupts, zygote
+from pipelines.faults import Fault
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -76,11 +77,14 @@ def local_ray(cpus: int, folder: Path) -> Iterator[None]:
     Args:
         cpus: how many Ray may give away.
         folder: for its files and sockets; see `scratch`.
+
+    Raises:
+        Fault: Ray does not start.
     """
     import ray
 
     try:
-        with zygote.starting(folder):
+        with zygote.starting(folder), _as_a_fault():
             ray.init(
                 address="local",
                 num_cpus=cpus,
@@ -94,6 +98,16 @@ def local_ray(cpus: int, folder: Path) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _as_a_fault() -> Iterator[None]:
+    """Whatever Ray raises while it starts: one of its servers died, or took too long."""
+    try:
+        yield
+    except Exception as error:
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise Fault(f"Ray did not start; nothing is lost ({why})") from error
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from pipelines.faults import Fault
 from pipelines.plan_order import Order, Planned
 from pipelines.planning import plan
 
+KILLED = "the process that plans the cohorts was killed, perhaps for want of memory"
+
 
 @contextmanager
 def planner(address: str) -> Iterator["Planner"]:
@@ -16,8 +18,15 @@ def planner(address: str) -> Iterator["Planner"]:
 
     Args:
         address: of the process that forks.
+
+    Raises:
+        Fault: that process is dead.
     """
-    with zygote.fork(address, _serve) as connection:
+    try:
+        connection = zygote.fork(address, _serve)
+    except OSError:
+        raise Fault(KILLED) from None
+    with connection:
         yield Planner(connection)
 
 
@@ -42,7 +51,7 @@ class Planner:
         try:
             planned: Planned = self._connection.recv()
         except (EOFError, OSError):
-            raise Fault("the process that plans the cohorts was killed, perhaps for want of memory") from None
+            raise Fault(KILLED) from None
         return planned
 
 

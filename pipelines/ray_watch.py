@@ -120,7 +120,13 @@ def start_again(title: str, reason: str, folder: Path) -> NoReturn:
     os.environ[RESTARTS] = str(done + 1)
     print(f"{title}: {reason}; going on from the last checkpoints (restart {done + 1} of {MOST_RESTARTS})", flush=True)
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 — the command that a person gave
+    os.execv(sys.executable, [sys.executable, *_command()])  # noqa: S606 — the command that a person gave
+
+
+def _command() -> list[str]:
+    """What Python was called with, or would have been for a stage that was forked."""
+    main = getattr(sys.modules["__main__"], "__spec__", None)
+    return ["-m", main.name, *sys.argv[1:]] if main else sys.orig_argv[1:]
 
 
 def leave(title: str, reason: str, folder: Path) -> NoReturn:

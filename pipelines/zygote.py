@@ -18,7 +18,6 @@ from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
-from typing import NoReturn
 
 from pipelines import startup
 
@@ -105,20 +104,19 @@ def _serve(listener: socket.socket, parent: int, start: Path, title: str) -> Non
     os._exit(0)  # taking torch apart takes a second, and not everything in it goes quietly
 
 
-def _become(client: socket.socket) -> NoReturn:
-    code = 1
+def _become(client: socket.socket) -> None:
+    """In the fork: do what the other end asks for, and end."""
     try:
         threading.Thread(target=_end_with, args=(client.fileno(),), daemon=True).start()
         with Connection(client.detach()) as connection:
             connection.recv()(connection)
-        code = 0
     except BaseException:
         traceback.print_exc()
     finally:
         with suppress(OSError):
             sys.stderr.flush()
             sys.stdout.flush()
-        os._exit(code)
+        _end()
 
 
 def _end_with(file: int) -> None:
@@ -126,4 +124,9 @@ def _end_with(file: int) -> None:
     poll = select.poll()
     poll.register(file, select.POLLRDHUP | select.POLLHUP)
     poll.poll()
-    os._exit(1)
+    _end()
+
+
+def _end() -> None:
+    """Nobody asks how a fork ended, and nothing that it holds needs an end: two threads may end it at once."""
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -29,7 +29,7 @@ def run_cohort(
     data: CohortData,
     folder: Path,
     on_checkpoint: Callable[[Record], None],
-    pause: float = CHECKPOINT_SECONDS,
+    pause: float | None = None,
 ) -> Record:
     """Train a cohort; killed at any moment and called again, it goes on from its checkpoint and ends in the same bits.
 
@@ -42,7 +42,7 @@ def run_cohort(
         data: to train on.
         folder: where its files are.
         on_checkpoint: told the record whenever it is safe on disk, also at once when going on from a checkpoint.
-        pause: seconds at least between two checkpoints, which come at the ends of epochs.
+        pause: seconds at least between two checkpoints, which come at the ends of epochs; `CHECKPOINT_SECONDS` if None.
 
     Raises:
         OSError: a checkpoint cannot be written.
@@ -66,7 +66,7 @@ def run_cohort(
     saved_at = time.monotonic()
     while record.epoch < spec.rule.epochs and record.alive:
         _epoch(spec, engine, record)
-        if time.monotonic() - saved_at >= pause:
+        if time.monotonic() - saved_at >= (CHECKPOINT_SECONDS if pause is None else pause):
             checkpoint.write(running, record, engine.state())
             on_checkpoint(record)
             saved_at = time.monotonic()

@@ -5,6 +5,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipelines import fork_server
@@ -81,3 +82,26 @@ def test_by_hand_there_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("DVC_STAGE", raising=False)
     assert fork_server.run("pipelines.train") is None
     assert not fork_server.FOLDER.exists()
+
+
+def test_a_forked_search_whose_raylet_dies_begins_again(checkout: Checkout) -> None:
+    """It runs its own command again, not that of the process it was forked from."""
+    checkout.edit("trials: 3, epochs: 2", "trials: 3, epochs: 1500")
+    process = checkout.start("dvc", "repro", "search@digits-mlp")
+
+    def raylets() -> list[psutil.Process]:
+        named = [one for one in psutil.process_iter(["name"]) if one.info["name"] == "raylet"]
+        return [one for one in named if one.is_running() and os.getsid(one.pid) == process.pid]
+
+    def training() -> bool:
+        names = [one.info["name"] for one in psutil.process_iter(["name"]) if os.getsid(one.pid) == process.pid]
+        return any(name.startswith("ray::ImplicitFunc") for name in names)
+
+    wait_for(training)
+    for raylet in raylets():
+        raylet.kill()
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    assert "going on from the last checkpoints (restart 1 of 3)" in output
+    assert "3 trials, best is trial" in output
+    wait_for(lambda: not of_session(process.pid), 30)
