@@ -16,7 +16,7 @@ from lit_models.cohort.data import CohortData
 from lit_models.cohort.record import CohortSpec
 from lit_models.cohort.run import run_cohort
 from pipelines import zygote
-from pipelines.cohort_work import NAME
+from pipelines.cohort_work import AHEAD_SECONDS, NAME
 from pipelines.cohorts import Cohort
 from pipelines.head_start import HeadStart
 from pipelines.planning import plan
@@ -69,21 +69,26 @@ def train(cohort: Cohort, task: dict[str, Any], state: Path) -> dict[str, Any]:
 
 
 def test_whoever_takes_over_ends_in_the_same_bits(task: dict[str, Any], data: Path, tmp_path: Path) -> None:  # noqa: F811
-    first, second, third = planned(data, 400)
+    first, second, third = planned(data, 800)
     state = Path(task["state"])
+    checkpoint = state / f"{first['name']}.safetensors"
     with closing(HeadStart(task["zygote"], task, 2)) as ahead:
         ahead.begin([first, second, third])
-        wait_for(state / f"{first['name']}.safetensors")
-        assert len(workers()) == 2
+        wait_for(checkpoint)
+        assert workers()
         ahead.stop(first["name"])
-        assert len(workers()) == 1, "it is dead when the call returns"
+        left = checkpoint.stat()
         ahead.stop(third["name"])  # that would have been the first one's next
-        assert not (state / f"{third['name']}.safetensors").exists()
-    assert not workers()
+        time.sleep(2 * AHEAD_SECONDS)
+        assert checkpoint.stat() == left, "its files are another's when the call returns"
+        assert not list(state.glob(f"{third['name']}.*"))
+    deadline = time.monotonic() + PATIENCE
+    while workers():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     aside = tmp_path / "aside"
     aside.mkdir()
-    for cohort in (first, second, third):
-        assert train(cohort, task, state) == train(cohort, task, aside)
+    assert train(first, task, state) == train(first, task, aside)
 
 
 def test_what_it_has_finished_is_finished(task: dict[str, Any], data: Path) -> None:  # noqa: F811
