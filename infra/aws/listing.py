@@ -161,8 +161,10 @@ def roles(clients: Clients, project: str) -> Found:
             ),
         ):
             found: list[Any] = [one for page in pages for one in page[key]]  # type: ignore[literal-required]
+            # What is listed here may be removed: that it is ours does not rest on the filter alone, which moto passes over.
             for one in found:
-                tags.setdefault(one[name], {})
+                if one["Path"].startswith(path):
+                    tags.setdefault(one[name], {})
     for name in tags:
         for ask in (
             lambda name=name: iam.get_role(RoleName=name)["Role"],

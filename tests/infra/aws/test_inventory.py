@@ -27,6 +27,14 @@ def test_a_machine_is_told_of_as_it_was_launched(aws: Aws, run: Run) -> None:
     assert (nodes[spot].role, nodes[spot].spot, nodes[spot].price) == ("worker", True, 0.2)
 
 
+def test_roles_and_profiles_of_others_are_no_leftovers(aws: Aws) -> None:
+    """Ray's launcher makes a role for a whole account, which other clusters go on with."""
+    iam = aws.clients.iam()
+    iam.create_role(RoleName="ray-autoscaler-v1", AssumeRolePolicyDocument="{}")
+    iam.create_instance_profile(InstanceProfileName="ray-autoscaler-v1")
+    assert aws.inventory().leftovers == ()
+
+
 def test_disks_of_machines_bear_their_tags_and_are_no_leftovers(aws: Aws, run: Run) -> None:
     launch(aws, run, make_all(aws, run))
     disks = aws.clients.ec2().describe_volumes(Filters=[{"Name": "tag:fifty-run", "Values": [run.id]}])["Volumes"]
