@@ -161,7 +161,7 @@ def roles(clients: Clients, project: str) -> Found:
             ),
         ):
             found: list[Any] = [one for page in pages for one in page[key]]  # type: ignore[literal-required]
-            # What is listed here may be removed: that it is ours does not rest on the filter alone, which moto passes over.
+            # What is listed may be removed: that it is ours does not rest on the filter, which moto passes over.
             for one in found:
                 if one["Path"].startswith(path):
                     tags.setdefault(one[name], {})
