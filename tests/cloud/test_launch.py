@@ -16,8 +16,10 @@ MOMENTS = {
     "setting up": r"\[6/7\]",
 }
 # Lines of `fifty down`, in their order. What one has done the next does not say again.
+SAID = (r"^ending \d machine", r"^removed group", r"^removed key", r"^removed profile", r"^settled", r"^nothing of")
+# Between a line and the kill it may have done the next step too; then the next `fifty down` is met at a later one.
 STEPS = {
-    "step after step": (r"^ending \d machine", r"^removed group", r"^removed key", r"^removed profile", r"^settled"),
+    "step after step": tuple("|".join(SAID[step:]) for step in range(len(SAID) - 1)),
     "once the cloud has confirmed": (r"^the cloud confirms",),
 }
 
