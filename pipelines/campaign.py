@@ -1,8 +1,7 @@
 """Takes a search through its generations: plans each, or reads the plan, and says which cohorts are still to train."""
 
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from itertools import chain
 from typing import Any
 
 from pipelines import places
@@ -10,10 +9,11 @@ from pipelines.cohorts import Cohort
 from pipelines.faults import Fault
 from pipelines.plan_order import Order
 from pipelines.planner import Planner
-from pipelines.recorder import OVER, Recorder
+from pipelines.recorder import Recorder
 from pipelines.search_state import SearchState
 from pipelines.searchers import SEARCHERS, Generations
 from pipelines.stage import Stage
+from pipelines.trial import OVER
 
 
 class Campaign:
@@ -31,7 +31,7 @@ class Campaign:
         self._first = 0
         # Bytes of a GPU that the cohorts of this generation may fill; 0 if they were planned for none.
         self.gpu_memory = 0
-        # Planning takes torch some seconds to import; meanwhile Ray starts.
+        # Planning takes torch some seconds to import, and this process Ray and mlflow.
         self._ahead: Planner | None = None if self._planned else self._submit()
 
     def _submit(self) -> Planner:
@@ -58,35 +58,23 @@ class Campaign:
         self,
         recorder: Recorder,
         train: Callable[[Iterator[list[Cohort]]], None],
-        begin: Callable[[list[Cohort]], None] = lambda _: None,
+        begin: Callable[[list[Cohort]], object] = lambda _: None,
     ) -> None:
         """Have all trials trained that are not yet, and see that none is missing.
 
         Args:
             recorder: keeps the book.
-            train: trains the cohorts of each generation, and asks for the next when all have ended. It is called
-                before the first are planned, if they are not yet, so that it may get ready.
-            begin: told the first cohorts when they are planned, by a thread of its own.
+            begin: told the first cohorts when they are planned; returns at once.
+            train: trains the cohorts of each generation, and asks for the next when all have ended.
 
         Raises:
             Fault: the trials cannot be trained, or not every one is accounted for.
         """
         recorder.expect(self._config.trials if self._config.algorithm != "grid" else len(self._drawn or []))
         pending = self._cohorts(recorder)
-        first: Future[list[Cohort]] = Future()
-
-        def look() -> None:
-            try:
-                begin(cohorts := next(pending, []))
-                first.set_result(cohorts)
-            except BaseException as error:
-                first.set_exception(error)
-
-        is_new = not self._planned
-        # A daemon: a plan may take minutes, and Ctrl-C does not wait for it.
-        threading.Thread(target=look, name="plan", daemon=True).start()
-        if is_new or first.result():
-            train(_all(first, pending))
+        if first := next(pending, []):
+            begin(first)
+            train(chain([first], pending))
         missing = [trial.index for trial in recorder.trials.values() if trial.status not in OVER]
         if missing or self._drawn is not None:
             raise Fault(f"Ray Tune returned before {len(missing)} of the trials were done; the search is incomplete")
@@ -150,8 +138,3 @@ class Campaign:
                 place = cohorts.index(cohort)
                 cohorts[place : place + 1] = splits[cohort["name"]]
         return cohorts
-
-
-def _all(first: "Future[list[Cohort]]", following: Iterator[list[Cohort]]) -> Iterator[list[Cohort]]:
-    yield first.result()
-    yield from following

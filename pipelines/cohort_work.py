@@ -67,12 +67,11 @@ def serve(connection: Connection) -> None:
 
 
 def run_ahead(connection: Connection) -> None:
-    """In a fork: say who it is, and train the cohorts that come; whatever it meets, whoever resumes them meets too."""
+    """In a fork: train the cohorts that come, and report; whatever fault it meets, whoever resumes them meets too."""
     _settle()
-    connection.send(os.getpid())
     cohorts, task = connection.recv()
     for cohort in cohorts:
-        work(cohort, task, report=lambda _: None, pause=AHEAD_SECONDS)
+        work(cohort, task, connection.send, pause=AHEAD_SECONDS)
 
 
 def _settle() -> None:

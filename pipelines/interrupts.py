@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: they stop a stage at once, leave its outs as they were, and are never lost on the way."""
 
+import os
 import signal
 import time
 from types import FrameType
@@ -8,6 +9,7 @@ PATIENCE_SECONDS = 10.0
 
 received: list[int] = []
 _last = 0.0
+_owner = 0
 
 
 class Interrupted(BaseException):
@@ -16,6 +18,8 @@ class Interrupted(BaseException):
 
 def install() -> None:
     """Take both signals; again after a library (Ray does) has taken them for itself."""
+    global _owner
+    _owner = os.getpid()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
 
@@ -32,6 +36,10 @@ def check() -> None:
 
 def _interrupt(number: int, _: FrameType | None) -> None:
     global _last
+    if os.getpid() != _owner:
+        # A fork that is about to become another program: an exception would be lost there, in a hook of some library's.
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
     now = time.monotonic()
     # A second signal in a row must not break the cleaning-up that the first one began.
     again = bool(received) and now - _last < PATIENCE_SECONDS

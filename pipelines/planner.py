@@ -1,4 +1,4 @@
-"""Plans in a process of its own: planning needs torch, and the search's process would rather start Ray meanwhile."""
+"""Plans in a process of its own: planning needs torch, which the search's process would take seconds to import."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -26,6 +26,7 @@ from pipelines.machine import MachineConfig, gpu_share
 from pipelines.plan_order import Order, Planned
 from pipelines.planner import Planner
 from pipelines.ray_watch import leave
+from pipelines.recorder import Recorder
 from pipelines.search_state import SearchState
 from pipelines.stage import Stage
 
@@ -101,8 +102,11 @@ class Cluster:
         """What plans on a machine that cohorts are trained on."""
         return _ClusterPlanner(self)
 
-    def begin(self, cohorts: list[Cohort]) -> None:
+    def begin(self, cohorts: list[Cohort], recorder: Recorder) -> None:
         """Begin with none: its machines need no time to get ready, or are not there yet."""
+
+    def close(self) -> None:
+        """Nothing was begun that would have to end."""
 
     def plan(self, order: Order) -> Any:
         """Begin to plan on a machine that takes a cohort, with a GPU if such a machine has one."""

@@ -1,9 +1,11 @@
 """Keeps the book of a search: what each trial was, did and reached; on disk as tables, live on the terminal."""
 
 import json
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Concatenate, ParamSpec
 
 from pipelines import lineage
 from pipelines.cohorts import Cohort, whole_name
@@ -12,44 +14,20 @@ from pipelines.faults import Fault
 from pipelines.journal import Journal
 from pipelines.progress import Progress
 from pipelines.stage import Stage
+from pipelines.trial import COMPLETE, METRICS, OVER, Rank, Trial, rank
 
-METRICS = ("train_loss", "val_loss", "val_accuracy", "lr")
-OVER = ("finished", "stopped", "diverged", "failed")
-COMPLETE = ("finished", "stopped")
-Rank = tuple[float, float]
+P = ParamSpec("P")
 
 
-@dataclass
-class Trial:
-    """One configuration and its epochs."""
+def _in_turn(method: "Callable[Concatenate[Recorder, P], None]") -> "Callable[Concatenate[Recorder, P], None]":
+    """Let one thread at a time into any such method: Tune's, or one that hears from what trains while Ray starts."""
 
-    index: int
-    hyperparameters: dict[str, Any]
-    run: str = ""
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    status: str = "planned"
-    reason: str = ""
-    began: float = 0.0
-    ended: float = 0.0
-    copied: list[tuple[int, int]] = field(default_factory=list)
-    best: dict[str, Any] = field(default_factory=dict)
+    @wraps(method)
+    def guarded(recorder: "Recorder", /, *args: P.args, **named: P.kwargs) -> None:
+        with recorder.turn:
+            method(recorder, *args, **named)
 
-    def add(self, figures: dict[str, Any], metric: str) -> None:
-        """Note an epoch; the other metric, then the earlier epoch, break ties for the best."""
-        epoch = {"epoch": len(self.epochs) + 1, **figures}
-        self.epochs.append(epoch)
-        if not self.best or rank(epoch, metric) < rank(self.best, metric):
-            self.best = epoch
-
-    def summary(self) -> str:
-        """The best epoch in words."""
-        return f"validation accuracy {self.best['val_accuracy']:.4f} after epoch {self.best['epoch']}"
-
-
-def rank(epoch: dict[str, Any], metric: str) -> Rank:
-    """Lower is better."""
-    accuracy, loss = -epoch["val_accuracy"], epoch["val_loss"]
-    return (accuracy, loss) if metric == "val_accuracy" else (loss, accuracy)
+    return guarded
 
 
 class Recorder:
@@ -65,6 +43,7 @@ class Recorder:
         section = work.params.experiments[work.key].search
         self._metric, self._epochs = section.metric, section.epochs
         self._key, self._title = work.key, work.title
+        self.turn = threading.RLock()
         self._journal = journal
         self.costs = costs or CostBook()
         self.trials: dict[int, Trial] = {}
@@ -87,11 +66,13 @@ class Recorder:
         """Say how many trials there will be."""
         self._progress = Progress(self._title, trials * self._epochs, "epochs")
 
+    @_in_turn
     def plan(self, cohort: Cohort) -> None:
         """Enter the trials of a cohort into the book."""
         for index, config in zip(cohort["trials"], cohort["configs"], strict=True):
             self.trials.setdefault(index, Trial(index, dict(config)))
 
+    @_in_turn
     def begin(self, cohort: Cohort) -> None:
         """A cohort was placed on a worker, perhaps not for the first time."""
         for index in cohort["trials"]:
@@ -107,6 +88,7 @@ class Recorder:
             if not (trial.run in self._told and self._told[trial.run].params):
                 self._journal.params(trial.run, trial.hyperparameters)
 
+    @_in_turn
     def update(self, text: str, dollars: float = 0.0) -> None:
         """Take in what a cohort's record has that is new, and what it cost, which is divided among its new epochs.
 
@@ -146,6 +128,7 @@ class Recorder:
             metrics = {name: epoch[name] for name in METRICS} | {"seconds": seconds}
             self._journal.metrics(trial.run, epoch["epoch"], metrics)
 
+    @_in_turn
     def lose(self, cohort: Cohort, dollars: float) -> None:
         """A cohort's worker died: what was paid for since its last report is lost, in equal parts."""
         self._divide(dollars, dict.fromkeys(cohort["trials"], 0))
@@ -159,6 +142,7 @@ class Recorder:
         told = self._told.get(trial.run)
         return trial.status in OVER or (told is not None and told.ended not in (None, "KILLED"))
 
+    @_in_turn
     def restart(self, cohort: Cohort) -> None:
         """The trials of a cohort begin anew, in other company and so with other rounding, and as other runs."""
         for index, config in zip(cohort["trials"], cohort["configs"], strict=True):
@@ -172,6 +156,7 @@ class Recorder:
         complete = (trial for trial in reached if trial.status in COMPLETE)
         self._best = min(complete, key=self._order, default=None)
 
+    @_in_turn
     def give_up(self, cohort: Cohort, reason: str) -> None:
         """The trials of a cohort cannot be trained."""
         for index in cohort["trials"]:

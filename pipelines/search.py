@@ -9,7 +9,7 @@ it goes on from its last checkpoints, to the same tables. docs/search.md tells h
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,9 +56,12 @@ def _search(work: Stage, state: "SearchState", target: Path) -> None:
         with Delivery(), _journal(work, state) as journal:
             with outs.staged(target) as (folder,):
                 recorder = Recorder(work, journal, CostBook(state.costs))
-                campaign.run(
-                    recorder, lambda cohorts: train(work, campaign, state, recorder, cohorts, place), place.begin
-                )
+                with closing(place):
+                    campaign.run(
+                        recorder,
+                        train=lambda cohorts: train(work, campaign, state, recorder, cohorts, place),
+                        begin=lambda cohorts: place.begin(cohorts, recorder),
+                    )
                 recorder.finish(folder)
                 state.save_weights(recorder.best.index, folder / "winner.safetensors")
                 journal.save(folder / "journal.jsonl")

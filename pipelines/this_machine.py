@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from pipelines.cohorts import Cohort
 from pipelines.head_start import HeadStart
 from pipelines.local_ray import scratch
 from pipelines.planner import Planner, planner
+from pipelines.recorder import Recorder
 from pipelines.search_state import SearchState
 from pipelines.stage import Stage
 
@@ -36,9 +37,18 @@ class ThisMachine:
     task: dict[str, Any]
     ahead: HeadStart
 
-    def begin(self, cohorts: list[Cohort]) -> None:
-        """Begin with the first cohorts, while Ray starts."""
-        self.ahead.begin(cohorts)
+    def begin(self, cohorts: list[Cohort], recorder: Recorder) -> None:
+        """Begin with the first cohorts, while Ray starts, and keep the book of them."""
+
+        def tell(cohort: Cohort, record: str) -> None:
+            recorder.begin(cohort)
+            recorder.update(record)
+
+        self.ahead.begin(cohorts, tell)
+
+    def close(self) -> None:
+        """End what was begun and nobody took over, so that nobody tells the recorder any more."""
+        self.ahead.close()
 
 
 @contextmanager
@@ -57,5 +67,4 @@ def this_machine(work: Stage, state: SearchState) -> Iterator[ThisMachine]:
             "state": str(state.cohorts.resolve()),
             "zygote": address,
         }
-        with closing(HeadStart(address, task, workers)) as ahead:
-            yield ThisMachine(folder, plan, workers, threads, task, ahead)
+        yield ThisMachine(folder, plan, workers, threads, task, HeadStart(address, task, workers))

@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
@@ -74,6 +74,12 @@ def fork(address: str, function: Callable[[Connection], None]) -> Connection:
     connection = Client(address, "AF_UNIX")
     connection.send(function)
     return connection
+
+
+def end(connection: Connection) -> None:
+    """Have a fork end, whatever it is doing; it has when all that it sent is read, and `recv` raises EOFError."""
+    with suppress(OSError), closing(socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)) as own:
+        own.shutdown(socket.SHUT_WR)
 
 
 def _serve(listener: socket.socket, parent: int, start: Path, title: str) -> None:

@@ -1,5 +1,6 @@
 """The first cohorts are trained while Ray starts, and whoever takes over ends in the same bits."""
 
+import errno
 import json
 import time
 from collections.abc import Iterator
@@ -68,12 +69,16 @@ def train(cohort: Cohort, task: dict[str, Any], state: Path) -> dict[str, Any]:
     return {name: found[name] for name in ("epoch", "lanes")}
 
 
+def unheard(cohort: Cohort, record: str) -> None:
+    """Take no notice."""
+
+
 def test_whoever_takes_over_ends_in_the_same_bits(task: dict[str, Any], data: Path, tmp_path: Path) -> None:  # noqa: F811
     first, second, third = planned(data, 800)
     state = Path(task["state"])
     checkpoint = state / f"{first['name']}.safetensors"
     with closing(HeadStart(task["zygote"], task, 2)) as ahead:
-        ahead.begin([first, second, third])
+        ahead.begin([first, second, third], unheard)
         wait_for(checkpoint)
         assert workers()
         ahead.stop(first["name"])
@@ -94,7 +99,7 @@ def test_whoever_takes_over_ends_in_the_same_bits(task: dict[str, Any], data: Pa
 def test_what_it_has_finished_is_finished(task: dict[str, Any], data: Path) -> None:  # noqa: F811
     cohorts = planned(data, 2)
     with closing(HeadStart(task["zygote"], task, 1)) as ahead:
-        ahead.begin(cohorts)
+        ahead.begin(cohorts, unheard)
         for cohort in cohorts:
             done = Path(task["state"]) / f"{cohort['name']}.done.safetensors"
             wait_for(done)
@@ -104,15 +109,61 @@ def test_what_it_has_finished_is_finished(task: dict[str, Any], data: Path) -> N
         ahead.stop(cohorts[0]["name"])
 
 
+def test_every_epoch_is_told_once_and_in_order(task: dict[str, Any], data: Path) -> None:  # noqa: F811
+    """Whoever takes over begins where what was told ends, or before: no epoch is told that is not safe on disk."""
+    cohorts = planned(data, 300)
+    told: dict[str, list[dict[str, Any]]] = {cohort["name"]: [] for cohort in cohorts}
+
+    def tell(cohort: Cohort, record: str) -> None:
+        told[cohort["name"]].append(json.loads(record))
+
+    with closing(HeadStart(task["zygote"], task, 2)) as ahead:
+        ahead.begin(cohorts, tell)
+        for cohort in cohorts[:2]:
+            wait_for(Path(task["state"]) / f"{cohort['name']}.safetensors")
+        for cohort in cohorts:
+            ahead.stop(cohort["name"])
+            files = [Path(task["state"]) / f"{cohort['name']}.{end}" for end in ("done.safetensors", "safetensors")]
+            saved = next((found for file in files if (found := read_record(file)) is not None), None)
+            lane = str(cohort["trials"][0])
+            heard = [epoch for record in told[cohort["name"]] for epoch in record["lanes"][lane]["epochs"]]
+            safe = json.loads(saved.text())["lanes"][lane]["epochs"] if saved else []
+            assert heard == safe[: len(heard)]
+    assert any(told.values())
+
+
+def test_what_goes_wrong_in_telling_is_raised_by_whoever_takes_over(task: dict[str, Any], data: Path) -> None:  # noqa: F811
+    cohorts = planned(data, 300)
+
+    def tell(cohort: Cohort, record: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with closing(HeadStart(task["zygote"], task, 1)) as ahead:
+        ahead.begin(cohorts, tell)
+        wait_for(Path(task["state"]) / f"{cohorts[0]['name']}.safetensors")
+        with pytest.raises(OSError, match="No space left"):
+            ahead.stop(cohorts[0]["name"])
+    assert not workers()
+
+
+def test_closed_it_begins_nothing(task: dict[str, Any], data: Path) -> None:  # noqa: F811
+    """It was interrupted while the first cohorts were planned."""
+    ahead = HeadStart(task["zygote"], task, 2)
+    ahead.close()
+    ahead.begin(planned(data, 2), unheard)
+    time.sleep(0.2)
+    assert not workers()
+
+
 def test_a_gpu_is_left_to_ray(task: dict[str, Any], data: Path) -> None:  # noqa: F811
     cohorts = [{**cohort, "device": "cuda"} for cohort in planned(data, 2)]
     with closing(HeadStart(task["zygote"], task, 2)) as ahead:
-        ahead.begin(cohorts)
+        ahead.begin(cohorts, unheard)
         time.sleep(0.2)
         assert not workers()
 
 
 def test_without_what_forks_nothing_is_begun(task: dict[str, Any], data: Path, tmp_path: Path) -> None:  # noqa: F811
     with closing(HeadStart(str(tmp_path / "nobody"), task, 2)) as ahead:
-        ahead.begin(planned(data, 2))
+        ahead.begin(planned(data, 2), unheard)
         ahead.stop("c00000")
