@@ -65,6 +65,7 @@ def test_sigterm_to_the_whole_group_ends_the_search_and_all_of_ray(checkout: Che
     checkout.edit("search: {trials: 3, epochs: 2,", "search: {trials: 3, epochs: 2000,")
     before = contents(checkout.root / "results")
     process = checkout.start(sys.executable, "-m", "pipelines.search", "digits-mlp")
+    wait_for(lambda: any(args.startswith("ray::ImplicitFunc") for args in of_session(process.pid)))
     wait_for(lambda: journal_lines(checkout, "metrics") > 3)
     output = kill_group(process, signal.SIGTERM)
     assert process.returncode == 143, output
