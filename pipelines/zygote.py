@@ -1,7 +1,7 @@
 """A process that has torch and the models loaded, and forks for whoever asks: a search's planner and its workers.
 
 To import them costs a core four to six seconds, more than many a search trains. So a search pays for it once, and while
-Ray starts; its workers, which Ray has started, have a fork do the training, and import neither torch nor Lightning.
+it imports Ray; its workers, which Ray has started, have a fork do the training, and import neither torch nor Lightning.
 """
 
 import gc
