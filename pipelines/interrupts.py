@@ -2,14 +2,17 @@
 
 import os
 import signal
+import sys
 import time
 from types import FrameType
 
 PATIENCE_SECONDS = 10.0
+AGAIN_SECONDS = 1.0
 
 received: list[int] = []
 _last = 0.0
 _owner = 0
+_others = sys.unraisablehook
 
 
 class Interrupted(BaseException):
@@ -18,10 +21,18 @@ class Interrupted(BaseException):
 
 def install() -> None:
     """Take both signals; again after a library (Ray does) has taken them for itself."""
-    global _owner
+    global _owner, _others
     _owner = os.getpid()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    signal.signal(signal.SIGALRM, _again)
+    if sys.unraisablehook is not _unraisable:
+        _others, sys.unraisablehook = sys.unraisablehook, _unraisable
+
+
+def arrived() -> None:
+    """Say that the exception has reached whoever ends the process, and need not be raised again."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def check() -> None:
@@ -46,4 +57,28 @@ def _interrupt(number: int, _: FrameType | None) -> None:
     received.append(number)
     if not again:
         _last = now
+        _arm()
+        raise Interrupted
+
+
+def _unraisable(lost: "sys.UnraisableHookArgs") -> None:
+    """Print no traceback of an interruption that the interpreter must drop; it comes again."""
+    if isinstance(lost.exc_value, SystemExit) and lost.exc_value.code == signal.SIGTERM:  # Ray's, while it starts
+        received.append(signal.SIGTERM)
+        _arm()
+    elif lost.exc_type is not Interrupted:
+        _others(lost)
+
+
+def _arm() -> None:
+    signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS, AGAIN_SECONDS)
+
+
+def _again(*_: object) -> None:
+    """Raise it again if it is not on its way up any more: dropped in a hook around fork, swallowed by a library."""
+    error = sys.exception()
+    # On its way it may have met cleaning-up that handles errors of its own.
+    while error is not None and not isinstance(error, Interrupted):
+        error = error.__context__
+    if error is None:
         raise Interrupted
