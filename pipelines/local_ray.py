@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from pipelines import interrupts, zygote
 from pipelines.faults import Fault
+from pipelines.ray_processes import is_dead, kill_all, living_servers
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -83,6 +86,7 @@ def local_ray(cpus: int, folder: Path) -> Iterator[None]:
     """
     import ray
 
+    servers: dict[str, psutil.Process] = {}
     try:
         with zygote.starting(folder), _as_a_fault():
             ray.init(
@@ -95,9 +99,14 @@ def local_ray(cpus: int, folder: Path) -> Iterator[None]:
                 _temp_dir=str(folder / "ray"),
             )
         interrupts.install()
+        servers = living_servers(psutil.Process().children(recursive=True))
         yield
     finally:
-        ray.shutdown()
+        if interrupts.received or any(is_dead(server) for server in servers.values()):
+            # A signal to the whole group ends them too; Ray would wait ten seconds for their answer.
+            kill_all(os.environ["RAY_AUTH_TOKEN"])
+        else:
+            ray.shutdown()
 
 
 @contextmanager

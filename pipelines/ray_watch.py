@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -18,9 +18,9 @@ import psutil
 
 from pipelines import interrupts
 from pipelines.local_ray import cluster_address
+from pipelines.ray_processes import SERVERS, is_dead, kill_all, living_servers
 
 POLL_SECONDS = 1.0
-SERVERS = ("raylet", "gcs_server")
 RESTARTS = "FIFTY_RAY_RESTARTS"
 MOST_RESTARTS = 3
 
@@ -41,8 +41,10 @@ def watched(title: str, folder: Path) -> Iterator[None]:
 
     def watch() -> None:
         while not ending.wait(POLL_SECONDS):
+            if interrupts.received and not _leaving(ending):
+                _end_all(title, folder)
             for name, server in servers.items():
-                if _is_dead(server) and not _leaving(ending):
+                if is_dead(server) and not _leaving(ending):
                     start_again(title, f"Ray's {name} died", folder)
 
     # A daemon: it must not keep the process from ending.
@@ -55,50 +57,13 @@ def watched(title: str, folder: Path) -> Iterator[None]:
         thread.join()
 
 
-def living_servers(processes: Iterable[psutil.Process]) -> dict[str, psutil.Process]:
-    """Pick Ray's servers out of processes, by name.
-
-    Some may end meanwhile, and those of before a restart may still be zombies of this process.
-    """
-    found = {}
-    for process in processes:
-        try:
-            name = process.name()
-        except psutil.NoSuchProcess:
-            continue
-        if name in SERVERS and not _is_dead(process):
-            found[name] = process
-    return found
-
-
-def _is_dead(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
-
-
 def _leaving(ending: threading.Event) -> bool:
-    """Say whether the main thread leaves the block by itself; ask when a server is dead.
+    """Say whether the main thread leaves the block by itself; ask when a server is dead, or a signal came.
 
-    A signal to the whole process group (`timeout`, systemd, Slurm) ends the servers too, and Python may hear of it a
-    moment after their death was seen.
+    A signal to the whole process group (`timeout`, systemd, Slurm) ends the servers too. Python may hear of it a moment
+    after their death was seen; and the main thread may be with Tune, who waits for their answer.
     """
     return ending.wait(2 * POLL_SECONDS)
-
-
-def _ours() -> set[psutil.Process]:
-    """Find all that this process has started: its children, and workers, who lost their parent with the raylet."""
-    found = set(psutil.Process().children(recursive=True))
-    # A cluster that we are only connected to has the same token.
-    token = os.environ.get("RAY_AUTH_TOKEN") if not cluster_address() else None
-    for process in psutil.process_iter() if token else ():
-        try:
-            if process.pid != os.getpid() and process.environ().get("RAY_AUTH_TOKEN") == token:
-                found.add(process)
-        except psutil.Error:  # ended meanwhile, or somebody else's
-            continue
-    return found
 
 
 def start_again(title: str, reason: str, folder: Path) -> NoReturn:
@@ -107,13 +72,7 @@ def start_again(title: str, reason: str, folder: Path) -> NoReturn:
     After SIGINT or SIGTERM it only ends them, and leaves by the signal's exit code. May be called from any thread:
     nothing that the others are doing needs to be finished.
     """
-    for process in _ours():
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    shutil.rmtree(folder, ignore_errors=True)
-    _leave_if_interrupted(title)
+    _end_all(title, folder)
     done = int(os.environ.get(RESTARTS, "0"))
     if done >= MOST_RESTARTS:
         _leave(f"{title}: {reason}, after {done} restarts; nothing is lost", 1)
@@ -121,6 +80,14 @@ def start_again(title: str, reason: str, folder: Path) -> NoReturn:
     print(f"{title}: {reason}; going on from the last checkpoints (restart {done + 1} of {MOST_RESTARTS})", flush=True)
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *_command()])  # noqa: S606 — the command that a person gave
+
+
+def _end_all(title: str, folder: Path) -> None:
+    """End all processes of ours, and after a signal this one."""
+    # A cluster that we are only connected to has the same token.
+    kill_all(os.environ.get("RAY_AUTH_TOKEN") if not cluster_address() else None)
+    shutil.rmtree(folder, ignore_errors=True)
+    _leave_if_interrupted(title)
 
 
 def _command() -> list[str]:

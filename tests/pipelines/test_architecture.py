@@ -76,6 +76,7 @@ PLUMBING = {
         "local_ray",
         "ray_cluster",
         "ray_watch",
+        "ray_processes",
         "away",
         "costs",
         "search_state",

@@ -29,6 +29,33 @@ with scratch() as folder, local_ray(1, folder):
 assert not folder.exists()
 print(folder)
 """
+# As a signal to the whole process group leaves it.
+BEREFT = """
+import os
+import psutil
+from pipelines.local_ray import import_ray, local_ray, scratch
+from pipelines.ray_processes import living_servers
+
+import_ray()
+with scratch() as folder, local_ray(1, folder):
+    import ray
+
+    ray.get(ray.remote(lambda: 2).remote())
+    for server in living_servers(psutil.Process().children(recursive=True)).values():
+        server.kill()
+        server.wait()
+assert ray.is_initialized(), "its own shutdown would have waited for them"
+assert not folder.exists()
+print(folder, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_servers_that_are_dead_are_not_waited_for_and_what_they_left_is_ended() -> None:
+    done = subprocess.run([sys.executable, "-c", BEREFT], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() not in subprocess.check_output(["ps", "-eo", "args"], text=True)
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 The servers are real processes with the right names; whoever watches is a process of its own, for it replaces itself.
 """
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,13 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipelines.ray_watch import MOST_RESTARTS, RESTARTS, living_servers
+from pipelines.ray_watch import MOST_RESTARTS, RESTARTS
 
 WATCHER = """
 import os, signal, subprocess, sys, threading, time
 from pathlib import Path
 
-from pipelines import interrupts, ray_watch
+from pipelines import interrupts, ray_processes, ray_watch
 
 ray_watch.POLL_SECONDS = 0.2
 interrupts.install()
@@ -60,7 +59,7 @@ except interrupts.Interrupted:
     print("interrupted", flush=True)
     sys.exit(7)
 """
-BOTH = "servers = {name: start(name) for name in ray_watch.SERVERS}"
+BOTH = "servers = {name: start(name) for name in ray_processes.SERVERS}"
 
 Watch = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -128,15 +127,3 @@ def test_after_some_restarts_it_gives_up(watch: Watch) -> None:
     assert done.returncode == 1
     assert f"Ray's gcs_server died, after {MOST_RESTARTS} restarts; nothing is lost" in done.stderr
     assert "To go on: dvc repro" in done.stderr
-
-
-def test_a_process_that_ended_meanwhile_is_no_server(folder: Path) -> None:
-    Path("raylet").write_text("#!/bin/sh\nread line\n")
-    Path("raylet").chmod(0o755)
-    with subprocess.Popen(["./raylet"], stdin=subprocess.PIPE) as raylet:
-        living = psutil.Process(raylet.pid)
-        ended = subprocess.Popen([sys.executable, "-c", ""])
-        gone = psutil.Process(ended.pid)
-        ended.wait()
-        assert living_servers([gone, living, psutil.Process(os.getpid())]) == {"raylet": living}
-        raylet.kill()
