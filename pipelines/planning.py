@@ -102,7 +102,7 @@ class _Cohorts:
                 self._note(f"trained one by one: {way.reason}", lanes)
             self._divide(lanes, bracket, way, cost)
         for bracket, lanes in singles.items():
-            self._note("trained one by one: every one of these has an architecture of its own", lanes)
+            self._note("trained alone: no other trial has the same architecture", lanes)
             self._divide(
                 lanes, bracket, _Way("lone"), step_cost(self._family, lanes[0].config, self.spec, self._samples)
             )

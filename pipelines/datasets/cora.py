@@ -137,7 +137,7 @@ def _citations(path: Path, content: Path, number: dict[str, int]) -> NDArray[np.
     found: list[tuple[int, int]] = []
     for line, cells in _lines(path):
         if len(cells) != 2:
-            raise Fault(f"{tables.place(path, line)}: {len(cells)} columns instead of 2")
+            raise Fault(f"{tables.place(path, line)}: {len(cells)} instead of 2 columns")
         for name in cells:
             if name not in number:
                 raise Fault(f"{tables.place(path, line)}: there is no paper {name!r} in {content.name}")

@@ -78,7 +78,7 @@ def parse(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
 def _record(path: Path, number: int, line: str) -> list[int]:
     cells = line.split(",")
     if len(cells) != PIXELS + 1:
-        raise Fault(f"{path}, line {number}: {len(cells)} columns instead of {PIXELS + 1}")
+        raise Fault(f"{path}, line {number}: {len(cells)} instead of {PIXELS + 1} columns")
     values = []
     for column, cell in enumerate(cells, 1):
         top = SCALE if column <= PIXELS else CLASSES - 1

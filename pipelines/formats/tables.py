@@ -89,7 +89,7 @@ def read(path: Path, delimiter: str = ",", columns: Sequence[str] = (), header: 
         names = _names(path, rows.pop(0), columns)
     for row in rows:
         if len(row.cells) != len(names):
-            raise Fault(f"{place(path, row.line)}: {len(row.cells)} columns instead of {len(names)}")
+            raise Fault(f"{place(path, row.line)}: {len(row.cells)} instead of {len(names)} columns")
     if not rows:
         raise Fault(f"{path} has no records")
     return Table(names, rows)

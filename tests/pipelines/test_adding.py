@@ -85,7 +85,7 @@ def test_length_and_seed_decide_the_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("1,2", r"adding\.csv, line 3: 2 columns instead of 6"),
+        ("1,2", r"adding\.csv, line 3: 2 instead of 6 columns"),
         ("1,3,0.1,0.2,0.3,x", r"adding\.csv, line 3: number4 is 'x', not a number"),
         ("1,1,0.1,0.2,0.3,0.4", r"adding\.csv, line 3: 1 and 1 are not two steps of 4"),
         ("1,5,0.1,0.2,0.3,0.4", r"adding\.csv, line 3: 1 and 5 are not two steps of 4"),

@@ -107,7 +107,7 @@ def test_the_documented_numbers_are_the_defaults() -> None:
     ("papers", "citations", "told"),
     [
         (content(), cites() + "1000\t5\n", "cora.cites, line 33: there is no paper '5' in cora.content"),
-        (content(), cites() + "1000\n", "cora.cites, line 33: 1 columns instead of 2"),
+        (content(), cites() + "1000\n", "cora.cites, line 33: 1 instead of 2 columns"),
         (content() + "1000\t1\t0\t0\t0\t0\t0\tTheory\n", cites(), "line 31: paper '1000' stands on line 1 already"),
         (content() + "5\t1\t0\tTheory\n", cites(), "line 31: 2 words instead of 6"),
         (content() + "5\t1\t0\t0\t0\t2\t0\tTheory\n", cites(), "line 31: a word is '2', neither 0 nor 1"),

@@ -80,7 +80,7 @@ def test_dates_and_chosen_features(tmp_path: Path) -> None:
         (7, "5,x,1", r"series\.csv, line 7: value is 'x', not a number"),
         (7, "5,,1", r"series\.csv, line 7: value is '', not a number"),
         (7, "5,50,nan", r"series\.csv, line 7: week is 'nan', not a number"),
-        (7, "5,50", r"series\.csv, line 7: 2 columns instead of 3"),
+        (7, "5,50", r"series\.csv, line 7: 2 instead of 3 columns"),
         (7, "3,50,1", r"series\.csv, line 7: the time 3 is not after 4"),
         (7, "4,50,1", r"series\.csv, line 7: the time 4 is not after 4"),
         (7, "soon,50,1", r"series\.csv, line 7: the time 'soon' is no number"),

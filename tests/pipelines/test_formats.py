@@ -156,7 +156,7 @@ def test_digits_are_the_real_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (["0"] * 64, "line 2: 64 columns instead of 65"),
+        (["0"] * 64, "line 2: 64 instead of 65 columns"),
         (["0"] * 7 + ["17"] + ["0"] * 57, "line 2, column 8: '17' is no whole number from 0 to 16"),
         (["0"] * 64 + ["10"], "line 2, column 65: '10' is no whole number from 0 to 9"),
         (["x"] + ["0"] * 64, "line 2, column 1: 'x'"),

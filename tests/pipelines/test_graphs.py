@@ -100,7 +100,7 @@ def test_a_graph_without_features_tells_nodes_apart(tmp_path: Path) -> None:
     [
         (EDGES + "n1,n77\n", NODES, "edges.csv, line 26: there is no node 'n77' in nodes.csv"),
         ("source,target,weight\nn1,n2,3\n", NODES, "edges.csv, line 1: column 'weight' is of no use"),
-        ("source,target\nn1\n", NODES, "edges.csv, line 2: 1 columns instead of 2"),
+        ("source,target\nn1\n", NODES, "edges.csv, line 2: 1 instead of 2 columns"),
         ("from,to\nn1,n2\n", NODES, "edges.csv, line 1: there is no column 'source'"),
         (EDGES, NODES + "n3,1,a,1\n", "nodes.csv, line 14: node 'n3' stands on line 5 already"),
         (EDGES, NODES + ",1,a,1\n", "nodes.csv, line 14: the node has no name"),

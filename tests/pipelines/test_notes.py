@@ -103,7 +103,7 @@ def test_melodies_may_be_told_in_turn(tmp_path: Path) -> None:
         ("a,60,1,x\nb,60,1,y\na,60,1,y\n", "line 4: the melody a has the label 'y' here, but 'x' in line 2"),
         ("a,60,1,\n", "line 2: the label is empty"),
         (",60,1,x\n", "line 2: the melody is empty"),
-        ("a,60,1\n", "line 2: 3 columns instead of 4"),
+        ("a,60,1\n", "line 2: 3 instead of 4 columns"),
     ],
 )
 def test_a_bad_note_is_named_by_line(tmp_path: Path, rows: str, message: str) -> None:

@@ -69,8 +69,8 @@ def card_of(folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"a\tb\nc\n", "line 2: 1 columns instead of 2"),
-        (b"a\tb\nc\td\te\n", "line 2: 3 columns instead of 2"),
+        (b"a\tb\nc\n", "line 2: 1 instead of 2 columns"),
+        (b"a\tb\nc\td\te\n", "line 2: 3 instead of 2 columns"),
         (b"a\tb\n\n\tc\n", "line 3: the source is empty"),
         (b"a\tb\nc\t \n", "line 2: the target is empty"),
         (b"a\tb\nna\xefve\tc\n", "line 2: byte 0xef is not UTF-8"),

@@ -109,7 +109,7 @@ def test_a_float_that_changes_shapes_makes_another_signature_too(data: Path, mon
 def test_a_space_of_single_architectures_says_so_and_runs_lone(data: Path) -> None:
     planned = plan(order(data, trials=6, space={"hidden": Domain(int=(1, 500))}, model={}))
     assert {cohort["engine"] for cohort in planned.cohorts} == {"lone"}
-    assert planned.notes == ["6 trials are trained one by one: every one of these has an architecture of its own"]
+    assert planned.notes == ["6 trials are trained alone: no other trial has the same architecture"]
 
 
 @pytest.mark.parametrize(
