@@ -32,8 +32,10 @@ SIZES: dict[str, tuple[Any, Any]] = {
     "seconds": (0.5, 0.1),
     "minutes": (float("inf"), 7.0),
 }
-# Compiling takes a minute at worst, so a quick run compiles each network for one number of lanes alone: at most this.
-QUICK_COMPILED = 64
+# How the fused engine's steps get to the device: kernel by kernel, as CUDA graphs, through torch.compile.
+MODES = {"cpu": ("eager", "compiled"), "cuda": ("graphs", "eager", "compiled")}
+# A quick run has all but the first of them for one number of lanes alone: at most this.
+QUICK_LANES = 64
 CONTENDERS = ("lone", "plain", "fused")
 HEAD = ("network", "MFLOP a kernel", "precision", "mode", "lanes", "lone engine", "plain loop", "fused", "ratio", "")
 NONE = "—"
@@ -78,11 +80,11 @@ class Row:
 
 def cells(options: argparse.Namespace) -> Iterator[Cell]:
     """List what is measured: what costs least time first."""
-    few = [lanes for lanes in options.lanes if lanes <= QUICK_COMPILED] or options.lanes
+    few = [lanes for lanes in options.lanes if lanes <= QUICK_LANES] or options.lanes
     for mode in options.modes:
         for precision in options.precisions:
             for network in options.networks:
-                for lanes in [max(few)] if options.quick and mode == "compiled" else options.lanes:
+                for lanes in [max(few)] if options.quick and mode != MODES[options.device][0] else options.lanes:
                     yield Cell(network, precision, mode, lanes)
 
 
@@ -93,13 +95,12 @@ def measure(cell: Cell, options: argparse.Namespace) -> Row:
         return Row(cell, {}, reason)
     size = timing.lane_configs(case, 1, cell.precision)[0].batch_size * options.steps
     data = timing.noise(case, size, torch.device(options.device))
-    compiled = cell.mode == "compiled"
     contenders: dict[str, Callable[[], timing.Epoch]] = {
         "lone": lambda: timing.lone(case, data, cell.precision),
-        "plain": lambda: timing.plain(case, data, cell.precision, compiled),
+        "plain": lambda: timing.plain(case, data, cell.precision, cell.mode == "compiled"),
     }
     if cell.lanes > 1:
-        contenders["fused"] = lambda: timing.fused(case, cell.lanes, data, cell.precision, compiled)
+        contenders["fused"] = lambda: timing.fused(case, cell.lanes, data, cell.precision, cell.mode)
     samples = {"lone": size, "plain": size, "fused": size * cell.lanes}
     return Row(cell, timing.rates(contenders, samples, options.rounds, options.seconds))
 
@@ -169,13 +170,13 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         prog="python -m lit_models.cohort.bench",
         description="Fused training against one trial at a time on the same device.",
     )
-    networks, precisions, modes = list(CASES), ["32", "bf16"], ["eager", "compiled"]
+    networks, precisions = list(CASES), ["32", "bf16"]
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--quick", action="store_true", help="fewer rows, steps and rounds; none begun after 7 minutes")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--networks", type=_names(networks), default=USUAL, help=",".join(networks))
     parser.add_argument("--precisions", type=_names(precisions), default=precisions, help=",".join(precisions))
-    parser.add_argument("--modes", type=_names(modes), default=modes, help=",".join(modes))
+    parser.add_argument("--modes", type=_names(MODES["cuda"]), help=",".join(MODES["cuda"]))
     parser.add_argument("--lanes", type=_lanes, help=",".join(map(str, LANES)))
     parser.add_argument("--steps", type=int, help="of 64 samples, in an epoch")
     parser.add_argument("--rounds", type=int, help="turns of each contender")
@@ -188,6 +189,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     for name, (full, quick) in SIZES.items():
         if getattr(options, name) is None:
             setattr(options, name, quick if options.quick else full)
+    options.modes = options.modes or list(MODES[options.device])
     return options
 
 
@@ -200,8 +202,8 @@ def main() -> int:
         if time.monotonic() - began > 60 * options.minutes:
             rows.append(Row(cell, {}, "no time left"))
             continue
-        print(f"{cell.network}, {cell.precision}, {cell.mode}, {cell.lanes} lanes", file=sys.stderr, flush=True)
         rows.append(measure(cell, options))
+        print("  ".join(rows[-1].texts()), file=sys.stderr, flush=True)
         timing.release()
     print(timing.machine(options.device))
     print(f"lane-samples per second; an epoch has {options.steps} steps of 64 samples, and 64 to validate\n")

@@ -60,9 +60,9 @@ def cost_of(case: Case) -> Cost:
     return step_cost(case.family, lane_configs(case, 1, "32")[0], case.spec)
 
 
-def fused(case: Case, lanes: int, data: CohortData, precision: str, compiled: bool) -> Epoch:
-    """The fused engine."""
-    setting = Setting(case.family, data, 1, data.x.device, compiled=compiled)
+def fused(case: Case, lanes: int, data: CohortData, precision: str, mode: str) -> Epoch:
+    """The fused engine; `mode` is eager, graphs or compiled."""
+    setting = Setting(case.family, data, 1, data.x.device, compiled=mode == "compiled", graphs=mode == "graphs")
     return FusedEngine(_lanes(case, lanes, precision), setting).run_epoch
 
 

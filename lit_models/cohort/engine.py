@@ -45,6 +45,7 @@ class Setting:
         device: where to train.
         dtype: of the weights; float64 is for proofs.
         compiled: whether the fused engine takes its steps through `torch.compile`.
+        graphs: whether it replays its steps on a GPU as CUDA graphs, where they are not compiled.
     """
 
     family: type[LitModel]
@@ -53,6 +54,7 @@ class Setting:
     device: torch.device = CPU
     dtype: torch.dtype = torch.float32
     compiled: bool = False
+    graphs: bool = True
 
 
 class Engine(Protocol):

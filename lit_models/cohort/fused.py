@@ -7,20 +7,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
 from lit_models.cohort.compiled import Compiled, Group
 from lit_models.cohort.engine import Figures, Setting, build, inherits_moments, rates, sampler, substate
+from lit_models.cohort.graphs import Graphed, Tensors
 from lit_models.cohort.lanes import Lane, LaneLosses, LaneValues
 from lit_models.cohort.stacked_layers import StackedLayers
 from lit_models.cohort.vector_optim import UPDATES, VectorOptimizer
 from lit_models.core.augment import Mixing, draw_mixing
 from lit_models.core.base import FamilyConfig
 from lit_models.core.data import EVAL_BATCH
-from lit_models.core.noise import EpochNoise
+from lit_models.core.noise import EpochNoise, step_keys
 
 
 class FusedEngine:
@@ -56,6 +56,10 @@ class FusedEngine:
         }
         self._samplers = [sampler(setting, lane) for lane in self._rows]
         self._train = Compiled(self._training) if setting.compiled else self._training
+        graphs = setting.device.type == "cuda" and setting.graphs and not setting.compiled
+        self.graphed = [Graphed(step) for step in (self._take, self._sums)] if graphs else []
+        calls: Sequence[Callable[..., Tensors]] = self.graphed or (self._take, self._sums)
+        self._step, self._validation = calls
         # All lanes together validate on about as many images as one would alone, or on as many as they train on.
         # By how many they were when they began, for it decides how sums are rounded.
         self._validated = max(first.config.batch_size, EVAL_BATCH // len(lanes))
@@ -70,7 +74,11 @@ class FusedEngine:
         data, batch_size = self.setting.data, self._rows[0].config.batch_size
         steps = data.batches(batch_size)
         noises = [EpochNoise(lane.seed, epoch) for lane in self._rows]
+        # What an epoch needs goes to the device once, and no lane has Python of its own in a step: on a GPU a step of
+        # a hundred lanes takes a few milliseconds.
+        keys = step_keys(noises, steps).to(data.x.device)
         orders = torch.stack([own.order(epoch) for own in self._samplers]).to(data.x.device)
+        learners = [(row, own) for row, own in enumerate(self._samplers) if own.learns]
         lr = torch.tensor(
             [rates(self.setting, lane.config, epoch, steps) for lane in self._rows], dtype=torch.float64
         ).to(self._optimizer.weights)
@@ -78,28 +86,26 @@ class FusedEngine:
         sums = torch.zeros(len(self._rows), device=data.x.device, dtype=self.setting.dtype)
         count = 0
         for step, index in enumerate(torch.split(orders, batch_size, dim=1)[:steps]):
-            losses = self._step(index, noises, lr[:, step])
+            (losses,) = self._step(index, keys[step], lr[:, step], *self._mixing(index.shape[1], noises))
             sums += losses.sum(dim=1)
             count += index.shape[1]
-            for place, observer in enumerate(self._samplers):
-                observer.observe(index[place], losses[place])
-        train = (sums / count).tolist()
-        validation = self._validate()
+            for row, learner in learners:
+                learner.observe(index[row], losses[row])
+        validation, train, first = self._validate(), (sums / count).tolist(), lr[:, 0].tolist()
         return {
-            lane.trial: Figures(train[row], *validation[row], lr=lr[row, 0].item())
+            lane.trial: Figures(train[row], *validation[row], lr=first[row])
             for row, lane in enumerate(self._rows)
             if lane.trial in self._active
         }
 
-    def _step(self, index: Tensor, noises: Sequence[EpochNoise], lr: Tensor) -> Tensor:
-        """Take one step on the samples at `index` (K, B); return the losses (K, B)."""
+    def _take(self, index: Tensor, keys: Tensor, lr: Tensor, *mixing: Tensor) -> Tensors:
+        """Take a step on the samples at `index` (K, B) with keys of noise (K,) and rates (K,); return losses (K, B)."""
         data = self.setting.data
         x = data.x.index_select(0, index.reshape(-1)).view(*index.shape, *data.x.shape[1:])
-        keys = np.array([noise.next() for noise in noises], dtype=np.uint32).view(np.int32)
-        own = (x, data.y[index], torch.from_numpy(keys).to(x.device), *self._mixing(index, noises))
+        own = (x, data.y[index], keys, *mixing)
         losses, gradients = self._train(*self._stacked, {"weights": self._optimizer.weights}, dict(enumerate(own)))
         self._optimizer.step(gradients, lr)
-        return losses
+        return (losses,)
 
     @property
     def _stacked(self) -> tuple[Group, Group, Group]:
@@ -114,13 +120,13 @@ class FusedEngine:
         (gradients,) = torch.autograd.grad(losses.mean(dim=1).sum(), leaf)
         return losses.detach(), gradients
 
-    def _mixing(self, index: Tensor, noises: Sequence[EpochNoise]) -> tuple[Tensor, ...]:
-        """Draw each lane's mixing, stacked; nothing if no lane mixes."""
+    def _mixing(self, count: int, noises: Sequence[EpochNoise]) -> Tensors:
+        """Draw each lane's mixing of a batch, stacked; nothing if no lane mixes."""
         alphas = [self.setting.family.mixing_alphas(lane.config) for lane in self._rows]
         if not any(map(any, alphas)):
             return ()
         like = self._optimizer.weights
-        drawn = [draw_mixing(index.shape[1], *own, noise.rng, like) for own, noise in zip(alphas, noises, strict=True)]
+        drawn = [draw_mixing(count, *own, noise.rng, like) for own, noise in zip(alphas, noises, strict=True)]
         return tuple(torch.stack([getattr(m, name) for m in drawn]) for name in ("lam", "partner", "centre", "cut"))
 
     @torch.no_grad()
@@ -129,9 +135,13 @@ class FusedEngine:
         self._template.eval()
         sums = torch.zeros(len(self._rows), 2, device=self.setting.device, dtype=self.setting.dtype)
         for x, y in self.setting.data.validation(self._validated):
-            sums += self._mapped("validation_sums", self._optimizer.weights, self._stacked, (), x, y)
+            sums += self._validation(x, y)[0]
         loss, hits = (sums / len(self.setting.data.val_y)).T.tolist()
         return list(zip(loss, hits, strict=True))
+
+    def _sums(self, x: Tensor, y: Tensor) -> Tensors:
+        """Return (K, 2): each lane's sum of losses and hits on a batch of the validation set."""
+        return (self._mapped("validation_sums", self._optimizer.weights, self._stacked, (), x, y),)
 
     def _mapped(
         self,
@@ -180,7 +190,7 @@ class FusedEngine:
         for name in ("weights", "m", "v", "steps"):
             setattr(optimizer, name, getattr(optimizer, name).index_select(0, chosen))
         optimizer.configs = [optimizer.configs[row] for row in rows]
-        optimizer.refresh()
+        self._refresh()
         self._buffers = {name: buffer.index_select(0, chosen) for name, buffer in self._buffers.items()}
         self._values.select(chosen)
 
@@ -195,7 +205,13 @@ class FusedEngine:
         for moment in (optimizer.m, optimizer.v, optimizer.steps):
             moment[to] = moment[of] if inherits else 0
         self._configure(to, config)
-        optimizer.refresh()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Take up tensors that have moved, and hyperparameters that have changed."""
+        self._optimizer.refresh()
+        for graphed in self.graphed:
+            graphed.forget()
 
     def _configure(self, row: int, config: FamilyConfig) -> None:
         self._rows[row] = replace(self._rows[row], config=config)
@@ -232,7 +248,7 @@ class FusedEngine:
             if lane.trial in configs:
                 self._configure(row, configs[lane.trial])
             self._samplers[row].load_state_dict(substate(state, f"sampler.{lane.trial}."))
-        optimizer.refresh()
+        self._refresh()
 
     def export_lane(self, trial: int) -> dict[str, Tensor]:
         """Return an ordinary state_dict of the trial's model."""

@@ -44,11 +44,11 @@ def _conv2d(
 ) -> Tensor:
     # Any: torch's own annotation takes no tuple that is a choice of kinds.
     layout: Any = (_pair(stride), padding if isinstance(padding, str) else _pair(padding), _pair(dilation), groups)
-    if input.device.type != "cpu":
-        return torch.conv2d(input, weight, bias, *layout)
     if input.dim() == 4 and pays(input, weight, bias, *layout):
         return dense_conv2d(input, weight, bias, *layout)
-    return lane_by_lane(partial(_convolve, layout), input, weight, bias)
+    call = partial(_convolve, layout)
+    on_cpu = input.device.type == "cpu"
+    return (partial(lane_by_lane, call) if on_cpu else call)(input, weight, bias)
 
 
 def _convolve(layout: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -9,7 +9,7 @@ one step of training; positions count what the step has drawn. The hash is the f
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 
 import numpy as np
@@ -112,10 +112,22 @@ class EpochNoise:
 
     def __init__(self, seed: int, epoch: int) -> None:
         self.key = derive_seed(seed, epoch, 1) & WORD
-        self.rng = np.random.default_rng(derive_seed(seed, epoch, 3))
         self.step = 0
+        self._seed = (seed, epoch, 3)
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """NumPy's generator of this epoch; built when it is first asked for, for most lanes never do."""
+        return np.random.default_rng(derive_seed(*self._seed))
 
     def next(self) -> int:
         """Return the key of the next step."""
         self.step += 1
         return mix(self.key ^ mix(self.step))
+
+
+def step_keys(noises: Sequence[EpochNoise], steps: int) -> Tensor:
+    """Return (steps, K) int32: what `next` would return to each of K lanes at each step of an epoch not yet begun."""
+    lanes = torch.tensor([_signed(noise.key) for noise in noises], dtype=torch.int32)
+    numbers = torch.arange(1, steps + 1, dtype=torch.int32)
+    return _mix(lanes ^ _mix(numbers).unsqueeze(1))

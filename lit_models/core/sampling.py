@@ -15,7 +15,13 @@ from lit_models.core.seeds import derive_seed
 
 
 class Sampler(Protocol):
-    """Draws the order of an epoch, and may learn from the losses it is told."""
+    """Draws the order of an epoch, and may learn from the losses it is told.
+
+    Attributes:
+        learns: whether it has any use for what `observe` tells it.
+    """
+
+    learns: bool
 
     def order(self, epoch: int) -> Tensor:
         """Return the indices (N,) int64 of an epoch, in the order they are visited."""
@@ -42,6 +48,8 @@ def draw(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 class ShuffleSampler:
     """Every sample once an epoch, in a new random order."""
+
+    learns = False
 
     def __init__(self, labels: Tensor, seed: int) -> None:
         self.count = len(labels)
@@ -85,6 +93,7 @@ class HardSampler(ShuffleSampler):
     that no sample is forgotten for ever.
     """
 
+    learns = True
     DECAY = 0.5
     UNIFORM = 0.1
 

@@ -1,14 +1,19 @@
-"""Gymnasium's environments as a spec describes them: one, many side by side, whole episodes."""
+"""Gymnasium's environments as a spec describes them: one, many side by side, whole episodes.
+
+Gymnasium is imported when the first is made: models that need none can be trained where it is not installed.
+"""
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from lit_models.specs.control import ControlSpec
+
+if TYPE_CHECKING:
+    import gymnasium as gym
 
 Observations = NDArray[np.float32]
 Actions = NDArray[Any]
@@ -22,6 +27,8 @@ def make(spec: ControlSpec, render: bool = False) -> "gym.Env[Any, Any]":
     Raises:
         gymnasium.error.Error: there is no such environment, or a package that it needs is not installed.
     """
+    import gymnasium as gym
+
     options = {**dict(spec.options), **({"render_mode": "rgb_array"} if render else {})}
     environment: gym.Env[Any, Any] = gym.make(
         spec.environment, max_episode_steps=spec.time_limit, disable_env_checker=True, **options
@@ -29,8 +36,10 @@ def make(spec: ControlSpec, render: bool = False) -> "gym.Env[Any, Any]":
     return gym.wrappers.FlattenObservation(environment) if spec.flatten else environment
 
 
-def make_many(spec: ControlSpec, count: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+def make_many(spec: ControlSpec, count: int) -> "gym.vector.VectorEnv[Any, Any, Any]":
     """Make environments that step together: by the environment's own vectorised form where it has one."""
+    import gymnasium as gym
+
     if gym.spec(spec.environment).vector_entry_point is not None and not spec.flatten:
         many = gym.make_vec(spec.environment, count, max_episode_steps=spec.time_limit, **dict(spec.options))
         if many.metadata.get("autoreset_mode") is gym.vector.AutoresetMode.NEXT_STEP:  # as `Environments` counts on

@@ -18,18 +18,21 @@ from lit_models.cohort.lanes import Lane
 from lit_models.cohort.lone import LoneEngine
 from tests.lit_models.cohorts import difference
 
+# What a machine with torch, Lightning and pydantic may lack; `None` makes an import fail.
 ALONE = """
 import sys
+for name in ("ray", "mlflow", "dvc", "pandas", "pyarrow", "sklearn", "gymnasium", "torch_geometric",
+             "tokenizers", "sacrebleu", "pipelines", "infra"):
+    sys.modules[name] = None
 import lit_models.cohort.bench, lit_models.cohort.run
-print(*sorted({"ray", "mlflow", "dvc", "pandas", "sklearn", "pyarrow", "pipelines"} & set(sys.modules)))
 """
 
 
 def test_cohorts_and_their_benchmark_need_neither_the_pipeline_nor_its_libraries(
     environment: Callable[[], dict[str, str]],
 ) -> None:
-    done = subprocess.run([sys.executable, "-c", ALONE], env=environment(), capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    done = subprocess.run([sys.executable, "-c", ALONE], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_it_prints_one_table(run_module: Any) -> None:

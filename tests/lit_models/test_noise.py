@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lit_models.core.noise import EpochNoise, Noise, _mix, _signed, mix
+from lit_models.core.noise import EpochNoise, Noise, _mix, _signed, mix, step_keys
 
 CPU = torch.device("cpu")
 
@@ -56,3 +56,11 @@ def test_steps_and_epochs_have_keys_of_their_own() -> None:
     assert len(set(keys)) == 2500
     again = EpochNoise(3, 0)
     assert [again.next(), again.next()] == keys[:2]
+
+
+@given(seeds=st.lists(st.integers(0, 2**31), min_size=1, max_size=4), steps=st.integers(1, 40))
+def test_all_keys_of_an_epoch_at_once_are_those_of_its_steps(seeds: list[int], steps: int) -> None:
+    keys = step_keys([EpochNoise(seed, 2) for seed in seeds], steps)
+    for lane, seed in enumerate(seeds):
+        noise = EpochNoise(seed, 2)
+        assert keys[:, lane].tolist() == [_signed(noise.next()) for _ in range(steps)]
