@@ -195,4 +195,6 @@ CASES = {
     "cnn-16": Case(LitCNN, (1, 16, 16)),
     "digits-wide-cnn": Case(LitCNN, (1, 8, 8), {"channels1": 32, "channels2": 64, "batch_norm": True}),
     "digits-resnet": Case(LitResNet, (1, 8, 8)),
+    "wide-resnet-32": Case(LitResNet, (3, 32, 32), {"width": 64}),
+    "mlp-4096x3": Case(LitMLP, (1, 8, 8), {"hidden": 4096, "depth": 3}),
 }

@@ -3,9 +3,9 @@
 Under `torch.vmap` the convolutions of K lanes become one with K groups, and their batch norms one over K times the
 channels. Which kernel a CPU's library takes for that, and where its vectors end, depends on K and on a lane's place, so
 that a lane's bits would too; and one layer after another is up to three times faster. Tiny images are convolved by
-dense matrices, which is faster still (`dense_conv`). On a GPU torch's own way stays. For torch's recurrent layers
-`torch.vmap` has no way of its own, so they go lane by lane everywhere: each walks its steps in C++, several times as
-fast as stacked lanes that walk them in Python.
+dense matrices, which is faster still (`dense_conv`), on a GPU too; else torch's own way stays there. For torch's
+recurrent layers `torch.vmap` has no way of its own, so on a CPU they go lane by lane: each walks its steps in C++,
+several times as fast as stacked lanes that walk them in Python. On a GPU stacked lanes walk (`stacked_recurrence`).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from lit_models.cohort.dense_conv import dense_conv2d, pays
+from lit_models.cohort.stacked_recurrence import walk
 
 Pair = tuple[int, int]
 
@@ -103,6 +104,8 @@ def _recurrent(
     """Call one of torch's recurrent layers of padded sequences: `rest` is its weights, and what is no tensor."""
     weights, *settings = rest
     alone = isinstance(state, Tensor)
+    if x.is_cuda:
+        return (walk(layer, x, (state,) if isinstance(state, Tensor) else state, weights),)
     first = 1 if alone else len(state)
 
     def call(x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:

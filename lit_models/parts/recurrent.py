@@ -36,7 +36,9 @@ def recurrent(cell: CellName, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
     if x.is_meta:
         return _outline(x, weights)
     state = x.new_zeros(1, x.shape[0], weight.shape[1])
-    settings = (True, 1, 0.0, False, False, True)  # biases, one layer, no dropout, one direction, batch first
+    # Biases, one layer, no dropout, in training or not, one direction, batch first. cuDNN goes back through what was
+    # in training alone; a CPU is never told, for it would use other kernels.
+    settings = (True, 1, 0.0, x.is_cuda and torch.is_grad_enabled(), False, True)
     with torch.autocast(x.device.type, enabled=False), warnings.catch_warnings():
         # cuDNN would like the weights of a layer to lie in one piece, and copies them otherwise.
         warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
