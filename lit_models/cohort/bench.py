@@ -1,4 +1,4 @@
-"""Measures fused training against one trial at a time on the same device; needs torch and Lightning alone.
+"""Measures fused training against one trial at a time on the same device; needs torch, Lightning and pydantic.
 
     python -m lit_models.cohort.bench                     # on the GPU, or on the CPU where there is none
     python -m lit_models.cohort.bench --quick             # in under ten minutes on a GPU
