@@ -11,8 +11,8 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from pipelines.cohorts import Cohort, whole_name
 from pipelines.faults import Fault
+from pipelines.searching.cohorts import Cohort, whole_name
 
 # A cohort that dies so often without getting further is split; a single trial is given up.
 DEATHS = 3

@@ -13,7 +13,7 @@ from pipelines.nearest import hint
 
 if TYPE_CHECKING:
     from pipelines.params import Params
-    from pipelines.space import Space
+    from pipelines.searching.space import Space
 
 CORNERS = 256
 

@@ -12,8 +12,9 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from pipelines import cohort_work, zygote
-from pipelines.cohorts import Cohort
+from pipelines import zygote
+from pipelines.searching import cohort_work
+from pipelines.searching.cohorts import Cohort
 
 Tell = Callable[[Cohort, str], None]
 

@@ -19,15 +19,15 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines import away, costs, interrupts, places, startup
-from pipelines.cohorts import Cohort
 from pipelines.faults import Fault
 from pipelines.local_ray import cluster_address, scratch
 from pipelines.machine import MachineConfig, gpu_share
-from pipelines.plan_order import Order, Planned
-from pipelines.planner import Planner
 from pipelines.ray_watch import leave
-from pipelines.recorder import Recorder
 from pipelines.search_state import SearchState
+from pipelines.searching.cohorts import Cohort
+from pipelines.searching.plan_order import Order, Planned
+from pipelines.searching.planner import Planner
+from pipelines.searching.recorder import Recorder
 from pipelines.stage import Stage
 
 CODE = ("pipelines", "lit_models")
@@ -198,7 +198,7 @@ class _ClusterPlanner(Planner):
 
 def _plan(order: Order, machine: MachineConfig, given: Away, gpu: bool) -> Planned:
     """Plan on this machine, with what it has."""
-    from pipelines.planning import plan
+    from pipelines.searching.planning import plan
 
     startup.collect_seldom()
     data = given.data()

@@ -19,8 +19,8 @@ from pipelines.stage import Stage
 if TYPE_CHECKING:
     from pipelines.journal import Journal
     from pipelines.ray_cluster import Cluster
-    from pipelines.recorder import Recorder
     from pipelines.search_state import SearchState
+    from pipelines.searching.recorder import Recorder
     from pipelines.this_machine import ThisMachine
 
 
@@ -39,11 +39,11 @@ def search(work: Stage) -> None:
 
 
 def _search(work: Stage, state: "SearchState", target: Path) -> None:
-    from pipelines.campaign import Campaign
     from pipelines.costs import CostBook
     from pipelines.delivery import Delivery
     from pipelines.local_ray import import_ray
-    from pipelines.recorder import Recorder
+    from pipelines.searching.campaign import Campaign
+    from pipelines.searching.recorder import Recorder
 
     with _place(work, state) as place:
         campaign = Campaign(work, state, place.planner)
@@ -51,7 +51,7 @@ def _search(work: Stage, state: "SearchState", target: Path) -> None:
             work.say(sentence)
         # Before the delivery's thread imports mlflow: two imports at once can trip over each other.
         import_ray()
-        from pipelines.cohort_tuner import train
+        from pipelines.searching.cohort_tuner import train
 
         with Delivery(), _journal(work, state) as journal:
             with outs.staged(target) as (folder,):

@@ -25,7 +25,7 @@ from ruamel.yaml import YAML
 
 from pipelines import lineage, locks, outs, places
 from pipelines.faults import Fault
-from pipelines.plan_order import VERSION
+from pipelines.searching.plan_order import VERSION
 from pipelines.stage import Stage
 
 Line = dict[str, Any]

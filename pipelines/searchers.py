@@ -7,8 +7,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.nearest import known
+from pipelines.searching.space import Space, grid_trials, random_trials
 from pipelines.section import Section
-from pipelines.space import Space, grid_trials, random_trials
 
 # The median rule wants three others to compare a trial with (lit_models/cohort/rules.py).
 MEDIAN_LANES = 4

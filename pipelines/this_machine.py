@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import places, zygote
-from pipelines.cohorts import Cohort
 from pipelines.head_start import HeadStart
 from pipelines.local_ray import scratch
-from pipelines.planner import Planner, planner
-from pipelines.recorder import Recorder
 from pipelines.search_state import SearchState
+from pipelines.searching.cohorts import Cohort
+from pipelines.searching.planner import Planner, planner
+from pipelines.searching.recorder import Recorder
 from pipelines.stage import Stage
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pipelines import startup
 
-LOADED = ("lit_models", "lit_models.cohort.run", "pipelines.cohort_work", "pipelines.planning")
+LOADED = ("lit_models", "lit_models.cohort.run", "pipelines.searching.cohort_work", "pipelines.searching.planning")
 LOOK_SECONDS = 1.0
 STARTING = "starting"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipelines.datasets import own
+from pipelines.datasets.parts import own
 from pipelines.formats import fasta, tokens
 from pipelines.formats.base import Dataset
 from pipelines.formats.fasta import ALPHABET

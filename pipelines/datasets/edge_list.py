@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipelines.datasets import own
+from pipelines.datasets.parts import own
 from pipelines.faults import Fault
 from pipelines.formats import tables
 from pipelines.formats.base import Dataset, unknown

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from pipelines.datasets import own
+from pipelines.datasets.parts import own
 from pipelines.faults import Fault
 from pipelines.formats import series, tables
 from pipelines.formats.base import Dataset, SplitConfig, unknown

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pipelines.datasets import own
+from pipelines.datasets.parts import own
 from pipelines.faults import Fault
 from pipelines.formats.base import Dataset, unknown
 from pipelines.formats.pairs import HELD_OUT, PAIRS, PairsPrepare, prepare, read_pairs

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from pipelines.datasets import own
+from pipelines.datasets.parts import own
 from pipelines.faults import Fault
 from pipelines.formats import tables, tokens
 from pipelines.formats.base import Dataset, unknown
@@ -71,7 +71,7 @@ def fetch(config: TextsFetch, folder: Path, base: Path) -> None:
         if (folder / FOLDER).is_file():
             (folder / FOLDER).rename(folder / TABLE)
     else:
-        from pipelines.datasets.docstrings import passages
+        from pipelines.datasets.parts.docstrings import passages
 
         lines = io.StringIO()
         writer = csv.writer(lines, lineterminator="\n")

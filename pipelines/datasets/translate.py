@@ -12,7 +12,7 @@ from typing import Literal, Self, get_args
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipelines.datasets.notation import date_words, number_words
+from pipelines.datasets.parts.notation import date_words, number_words
 from pipelines.formats.base import Dataset, unknown
 from pipelines.formats.pairs import HELD_OUT, PAIRS, PairsPrepare, prepare, write_pairs
 from pipelines.section import Section

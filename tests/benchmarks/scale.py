@@ -58,12 +58,12 @@ def held() -> int:
 def one() -> None:
     """Search in the working folder, and print what it cost as JSON."""
     from pipelines import search_state, startup
-    from pipelines.campaign import Campaign
     from pipelines.journal import Journal
     from pipelines.local_ray import import_ray
     from pipelines.params import load
-    from pipelines.recorder import Recorder
-    from pipelines.search_tables import write_tables
+    from pipelines.searching.campaign import Campaign
+    from pipelines.searching.recorder import Recorder
+    from pipelines.searching.search_tables import write_tables
     from pipelines.stage import Stage
     from pipelines.this_machine import this_machine
     from tests.benchmarks.scale import no_op as trainable
@@ -72,7 +72,7 @@ def one() -> None:
     work = Stage("search", "scale", load())
     with search_state.opened(work) as state, this_machine(work, state) as place, Journal(work.title) as journal:
         import_ray()
-        from pipelines.cohort_tuner import train
+        from pipelines.searching.cohort_tuner import train
 
         cpu, wall, memory = time.process_time(), time.perf_counter(), held()
         campaign = Campaign(work, state, place.planner)

@@ -112,7 +112,7 @@ def prepare(checkout: Checkout, trials: int) -> None:
 def draw(checkout: Checkout, counts: tuple[int, ...], seed: int) -> None:
     """Draw the configurations that all rows train: those that our search draws."""
     (checkout.root / "params.yaml").write_text(params(max(counts), seed))
-    script = "import json; from pipelines.params import load; from pipelines.space import random_trials; "
+    script = "import json; from pipelines.params import load; from pipelines.searching.space import random_trials; "
     script += "s = load().experiments['all'].search; print(json.dumps(random_trials(s.space, s.trials, s.seed)))"
     drawn = json.loads(checkout.run(sys.executable, "-c", script))
     for count in counts:

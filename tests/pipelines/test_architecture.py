@@ -28,8 +28,8 @@ LAYERS["infra"] += ("pipelines",)
 FENCES = {
     "mlflow": {"pipelines/tracking.py"},
     "ray": {
-        f"pipelines/{name}.py"
-        for name in ("cohort_tuner", "cohort_trial", "cohort_queue", "tune_callback", "local_ray", "ray_cluster")
+        *(f"pipelines/searching/{name}.py" for name in ("cohort_tuner", "cohort_trial", "tune_callback")),
+        *(f"pipelines/{name}.py" for name in ("cohort_queue", "local_ray", "ray_cluster")),
     },
 }
 # A cloud's own libraries, each in the folder of its provider alone.
@@ -93,7 +93,8 @@ KINDS = {f"{kind}.py" for kind in DATASETS}
 # Folders that are one dep: whoever uses some of a folder's files uses most of them.
 FOLDERS = (
     *("lit_models/cohort", "lit_models/core", "lit_models/parts", "lit_models/specs"),
-    *("pipelines/augmentations", "pipelines/evaluations", "pipelines/formats"),
+    *("pipelines/augmentations", "pipelines/datasets/parts", "pipelines/evaluations", "pipelines/formats"),
+    "pipelines/searching",
 )
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from ray.tune.search import Searcher
 
 from pipelines.cohort_queue import DEATHS, LOSSES, CohortQueue
-from pipelines.cohorts import Cohort, halves
 from pipelines.faults import Fault
+from pipelines.searching.cohorts import Cohort, halves
 from tests.pipelines.cohorts import cohort
 
 pytestmark = [

@@ -14,11 +14,11 @@ import torch
 from lit_models.cohort import compiled, cost, memory
 from lit_models.cohort.data import CohortData
 from lit_models.cohort.record import CohortSpec
-from pipelines.cohort_tuner import _resources, _share
 from pipelines.machine import gpu_share
-from pipelines.plan_order import Planned
-from pipelines.planning import plan
-from pipelines.space import Domain
+from pipelines.searching.cohort_tuner import _resources, _share
+from pipelines.searching.plan_order import Planned
+from pipelines.searching.planning import plan
+from pipelines.searching.space import Domain
 from tests.pipelines.cohorts import cohort
 from tests.pipelines.test_planning import data, order, sizes
 

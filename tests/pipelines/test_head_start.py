@@ -17,10 +17,10 @@ from lit_models.cohort.data import CohortData
 from lit_models.cohort.record import CohortSpec
 from lit_models.cohort.run import run_cohort
 from pipelines import zygote
-from pipelines.cohort_work import AHEAD_SECONDS, NAME
-from pipelines.cohorts import Cohort
 from pipelines.head_start import HeadStart
-from pipelines.planning import plan
+from pipelines.searching.cohort_work import AHEAD_SECONDS, NAME
+from pipelines.searching.cohorts import Cohort
+from pipelines.searching.planning import plan
 from tests.pipelines.test_planning import data, order  # noqa: F401  a fixture
 
 PATIENCE = 120.0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.datasets import own
+from pipelines.datasets.parts import own
 from pipelines.faults import Fault
 from pipelines.formats import tables
 from pipelines.formats.tables import Row

@@ -21,11 +21,11 @@ from lit_models.mlp import LitMLP, MLPConfig, build_mlp
 from pipelines import machine, zygote
 from pipelines.faults import Fault
 from pipelines.machine import MachineConfig, whole_memory
-from pipelines.plan_order import Order, Planned
-from pipelines.planner import Planner, planner
-from pipelines.planning import plan
 from pipelines.searchers import SearchConfig
-from pipelines.space import Domain, random_trials
+from pipelines.searching.plan_order import Order, Planned
+from pipelines.searching.planner import Planner, planner
+from pipelines.searching.planning import plan
+from pipelines.searching.space import Domain, random_trials
 
 SPACE = {"lr": Domain(loguniform=(1e-3, 1e-2)), "dropout": Domain(uniform=(0.0, 0.3))}
 CARD = '{"form": "image", "shape": [1, 8, 8], "classes": ["a", "b", "c"], "mean": [0.3], "std": [0.4], "scale": 255.0}'

@@ -13,7 +13,7 @@ from lit_models import FAMILIES
 from lit_models.core.image import ImageModel
 from pipelines import params_table
 from pipelines.params import load
-from pipelines.space import Domain
+from pipelines.searching.space import Domain
 from tests.conftest import ROOT
 from tests.lit_models import test_families as conformance
 

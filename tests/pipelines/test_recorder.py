@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import journal
-from pipelines.cohorts import halves
 from pipelines.costs import CostBook
 from pipelines.faults import Fault
 from pipelines.journal import Journal
-from pipelines.recorder import Recorder
 from pipelines.search_state import SearchState
+from pipelines.searching.cohorts import halves
+from pipelines.searching.recorder import Recorder
 from pipelines.stage import Stage
 from tests.pipelines.cohorts import cohort, record, stage_at
 

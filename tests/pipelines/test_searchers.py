@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.searchers import MEDIAN_LANES, SCHEDULERS, SEARCHERS, SearchConfig
-from pipelines.space import Domain, grid_trials, random_trials
+from pipelines.searching.space import Domain, grid_trials, random_trials
 
 SPACE = {"lr": Domain(loguniform=(1e-4, 1e-1)), "width": Domain(int=(4, 8)), "deep": Domain(logint=(1, 64))}
 SPACE |= {"dropout": Domain(uniform=(0.0, 0.5)), "optimizer": Domain(choice=("adam", "sgd"))}

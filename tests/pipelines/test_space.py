@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipelines.space import Domain, grid_trials, random_trials
+from pipelines.searching.space import Domain, grid_trials, random_trials
 
 DRAWS = 30
 numbers = st.floats(-1e6, 1e6, allow_nan=False)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipelines.datasets.notation import LARGEST, date_words, number_words, ordinal_words, year_words
+from pipelines.datasets.parts.notation import LARGEST, date_words, number_words, ordinal_words, year_words
 from pipelines.datasets.translate import NAMES, TRANSLATE, TranslateFetch, count, shares
 from pipelines.formats.pairs import HELD_OUT, PAIRS, PairsPrepare, read_pairs
 

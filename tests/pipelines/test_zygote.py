@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from pipelines import cohort_work, zygote
+from pipelines import zygote
+from pipelines.searching import cohort_work
 
 
 def tell(connection: Connection) -> None:

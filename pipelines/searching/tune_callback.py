@@ -8,9 +8,9 @@ from ray.tune import Callback
 from ray.tune.stopper import Stopper
 
 from pipelines.cohort_queue import CohortQueue
-from pipelines.cohorts import Cohort
 from pipelines.costs import Meter
-from pipelines.recorder import Recorder
+from pipelines.searching.cohorts import Cohort
+from pipelines.searching.recorder import Recorder
 
 
 class TuneCallback(Callback):

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec
 
 from pipelines import lineage
-from pipelines.cohorts import Cohort, whole_name
 from pipelines.costs import CostBook
 from pipelines.faults import Fault
 from pipelines.journal import Journal
 from pipelines.progress import Progress
+from pipelines.searching.cohorts import Cohort, whole_name
+from pipelines.searching.trial import COMPLETE, METRICS, OVER, Rank, Trial, rank
 from pipelines.stage import Stage
-from pipelines.trial import COMPLETE, METRICS, OVER, Rank, Trial, rank
 
 P = ParamSpec("P")
 
@@ -212,7 +212,7 @@ class Recorder:
 
     def finish(self, folder: Path) -> None:
         """Write the tables and best.yaml, and close the parent run with the winner's figures."""
-        from pipelines.search_tables import write_tables
+        from pipelines.searching.search_tables import write_tables
 
         if self._progress:
             self._progress.close()

@@ -15,21 +15,21 @@ import ray
 from ray import tune
 
 from pipelines.cohort_queue import CohortQueue
-from pipelines.cohort_trial import run_trial
-from pipelines.cohorts import Cohort, halves
 from pipelines.costs import Meter
 from pipelines.local_ray import local_ray
 from pipelines.machine import gpu_share
 from pipelines.ray_watch import start_again, watched
+from pipelines.searching.cohort_trial import run_trial
+from pipelines.searching.cohorts import Cohort, halves
+from pipelines.searching.tune_callback import StopAtFault, TuneCallback
 from pipelines.stage import Stage
 from pipelines.this_machine import ThisMachine
-from pipelines.tune_callback import StopAtFault, TuneCallback
 
 if TYPE_CHECKING:
-    from pipelines.campaign import Campaign
     from pipelines.ray_cluster import Cluster
-    from pipelines.recorder import Recorder
     from pipelines.search_state import SearchState
+    from pipelines.searching.campaign import Campaign
+    from pipelines.searching.recorder import Recorder
 
 Trainable = Callable[[dict[str, Any], dict[str, Any]], None]
 

@@ -5,7 +5,8 @@ import os
 from multiprocessing.connection import Connection
 from typing import Any
 
-from pipelines import cohort_work, startup, zygote
+from pipelines import startup, zygote
+from pipelines.searching import cohort_work
 
 
 def run_trial(config: dict[str, Any], task: dict[str, Any]) -> None:

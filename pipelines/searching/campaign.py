@@ -5,15 +5,15 @@ from itertools import chain
 from typing import Any
 
 from pipelines import places
-from pipelines.cohorts import Cohort
 from pipelines.faults import Fault
-from pipelines.plan_order import Order
-from pipelines.planner import Planner
-from pipelines.recorder import Recorder
 from pipelines.search_state import SearchState
 from pipelines.searchers import SEARCHERS, Generations
+from pipelines.searching.cohorts import Cohort
+from pipelines.searching.plan_order import Order
+from pipelines.searching.planner import Planner
+from pipelines.searching.recorder import Recorder
+from pipelines.searching.trial import OVER
 from pipelines.stage import Stage
-from pipelines.trial import OVER
 
 
 class Campaign:

@@ -6,8 +6,8 @@ from multiprocessing.connection import Connection
 
 from pipelines import zygote
 from pipelines.faults import Fault
-from pipelines.plan_order import Order, Planned
-from pipelines.planning import plan
+from pipelines.searching.plan_order import Order, Planned
+from pipelines.searching.planning import plan
 
 KILLED = "the process that plans the cohorts was killed, perhaps for want of memory"
 

@@ -12,8 +12,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple, NoReturn
 
-from pipelines.plan_order import Order, Planned
-from pipelines.plan_rules import brackets, rule
+from pipelines.searching.plan_order import Order, Planned
+from pipelines.searching.plan_rules import brackets, rule
 
 
 class _Impossible(Exception):

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from pipelines.costs import CostBook
 from pipelines.outs import write_atomically
-from pipelines.trial import Trial
+from pipelines.searching.trial import Trial
 
 
 def write_tables(folder: Path, trials: list[Trial], best: Trial, costs: CostBook) -> None:

@@ -1,0 +1,1 @@
+"""What several kinds of dataset share: one dep of all of them."""
