@@ -21,7 +21,7 @@ import psutil
 from mlflow import MlflowClient
 from safetensors import safe_open
 
-from pipelines import cohort_work
+from pipelines.searching import cohort_work
 from tests.e2e.conftest import PATIENCE, Checkout, make_checkout
 
 SERVERS = ("raylet", "gcs_server")

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 from safetensors.numpy import load_file
 
-from pipelines.datasets import docstrings, texts
+from pipelines.datasets import texts
+from pipelines.datasets.parts import docstrings
 from pipelines.datasets.texts import TEXTS, Text, TextsFetch, TextsPrepareConfig, vocabulary, words
 from pipelines.faults import Fault
 from pipelines.transport.raw import write_manifest
