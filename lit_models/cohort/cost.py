@@ -122,13 +122,14 @@ def choose_lanes(cost: Cost, engine: EngineName, device: str, memory: int) -> in
 
 
 def probe(lanes: Sequence[Lane], setting: Setting) -> EngineName:
-    """Time an epoch of both engines, after one to warm up, and return the faster."""
+    """Time an epoch of both engines, after two to warm up (a GPU notes its graphs down), and return the faster."""
     seconds: dict[EngineName, float] = {}
     engines: dict[EngineName, Engine] = {"fused": FusedEngine(lanes, setting), "lone": LoneEngine(lanes, setting)}
     for name, engine in engines.items():
-        engine.run_epoch(0)
+        for epoch in range(2):
+            engine.run_epoch(epoch)
         began = time.perf_counter()
-        engine.run_epoch(1)
+        engine.run_epoch(2)
         seconds[name] = time.perf_counter() - began
     return min(seconds, key=lambda name: seconds[name])
 

@@ -190,7 +190,7 @@ class FusedEngine:
         for name in ("weights", "m", "v", "steps"):
             setattr(optimizer, name, getattr(optimizer, name).index_select(0, chosen))
         optimizer.configs = [optimizer.configs[row] for row in rows]
-        self._refresh()
+        self._refresh(moved=True)
         self._buffers = {name: buffer.index_select(0, chosen) for name, buffer in self._buffers.items()}
         self._values.select(chosen)
 
@@ -207,11 +207,11 @@ class FusedEngine:
         self._configure(to, config)
         self._refresh()
 
-    def _refresh(self) -> None:
-        """Take up tensors that have moved, and hyperparameters that have changed."""
-        self._optimizer.refresh()
-        for graphed in self.graphed:
-            graphed.forget()
+    def _refresh(self, moved: bool = False) -> None:
+        """Take up hyperparameters that have changed, and tensors if they have moved."""
+        if self._optimizer.refresh() or moved:
+            for graphed in self.graphed:
+                graphed.forget()
 
     def _configure(self, row: int, config: FamilyConfig) -> None:
         self._rows[row] = replace(self._rows[row], config=config)
@@ -248,7 +248,7 @@ class FusedEngine:
             if lane.trial in configs:
                 self._configure(row, configs[lane.trial])
             self._samplers[row].load_state_dict(substate(state, f"sampler.{lane.trial}."))
-        self._refresh()
+        self._refresh(moved=True)
 
     def export_lane(self, trial: int) -> dict[str, Tensor]:
         """Return an ordinary state_dict of the trial's model."""

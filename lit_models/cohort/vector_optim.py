@@ -21,6 +21,10 @@ LOG_BETAS = (math.log(BETA1), math.log(BETA2))
 RMSPROP_ALPHA, ADAGRAD_EPS = 0.99, 1e-10
 
 
+# The kind of optimizer of neighbouring rows, the first of them, and the one after the last.
+Run = tuple[str, int, int]
+
+
 class Slice(NamedTuple):
     """Some lanes' rows: weights `w`, gradients `g`, moments `m` and `v` (n, P); what is a lane's own (n, 1).
 
@@ -115,17 +119,27 @@ class VectorOptimizer:
         self.v = torch.zeros_like(weights)
         self.steps = torch.zeros(len(weights), 1, device=weights.device, dtype=torch.float64)
         self._log_betas = self.steps.new_tensor(LOG_BETAS)
+        self.decay, self.momentum, self.clip = weights.new_empty(3, len(weights), 1)
+        self.clips, self.runs = False, list[Run]()
         self.refresh()
 
-    def refresh(self) -> None:
-        """Take up the hyperparameters of `configs` after they, or the lanes, have changed."""
+    def refresh(self) -> bool:
+        """Take up the hyperparameters of `configs` after they, or the lanes, have changed.
 
-        def column(name: str) -> Tensor:
-            return self.weights.new_tensor([getattr(config, name) for config in self.configs]).unsqueeze(1)
-
-        self.decay, self.momentum, self.clip = column("weight_decay"), column("momentum"), column("gradient_clip")
+        Returns:
+            whether a step is made of other kernels or of other tensors from now on.
+        """
+        before = (self.clips, self.runs, self.decay.shape)
+        names = ("weight_decay", "momentum", "gradient_clip")
+        columns = self.weights.new_tensor([[[getattr(c, name)] for c in self.configs] for name in names])
         self.clips = any(config.gradient_clip for config in self.configs)
         self.runs = list(_runs([config.optimizer for config in self.configs]))
+        if (self.clips, self.runs, columns[0].shape) != before:
+            self.decay, self.momentum, self.clip = columns
+            return True
+        for own, column in zip((self.decay, self.momentum, self.clip), columns, strict=True):
+            own.copy_(column)
+        return False
 
     def step(self, gradients: Tensor, lr: Tensor) -> None:
         """Take one step.
@@ -159,7 +173,7 @@ class VectorOptimizer:
                 yield slice(first, min(first + size, stop)), slice(left, min(left + CHUNK, width))
 
 
-def _runs(names: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+def _runs(names: Sequence[str]) -> Iterator[Run]:
     """Yield (name, start, stop) of each run of equal names."""
     start = 0
     for place, name in enumerate(names):
