@@ -30,9 +30,11 @@ def install() -> None:
         _others, sys.unraisablehook = sys.unraisablehook, _unraisable
 
 
-def arrived() -> None:
-    """Say that the exception has reached whoever ends the process, and need not be raised again."""
+def arrived(error: BaseException) -> None:
+    """Take note of an exception that has reached whoever ends the process: the signal's is not raised again."""
     signal.setitimer(signal.ITIMER_REAL, 0)
+    if _is_rays(error):
+        received.append(signal.SIGTERM)
 
 
 def check() -> None:
@@ -63,11 +65,16 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 def _unraisable(lost: "sys.UnraisableHookArgs") -> None:
     """Print no traceback of an interruption that the interpreter must drop; it comes again."""
-    if isinstance(lost.exc_value, SystemExit) and lost.exc_value.code == signal.SIGTERM:  # Ray's, while it starts
+    if _is_rays(lost.exc_value):
         received.append(signal.SIGTERM)
         _arm()
     elif lost.exc_type is not Interrupted:
         _others(lost)
+
+
+def _is_rays(error: BaseException | None) -> bool:
+    """Say whether this is what Ray's own handler makes of SIGTERM while Ray starts."""
+    return isinstance(error, SystemExit) and error.code == signal.SIGTERM
 
 
 def _arm() -> None:

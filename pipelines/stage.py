@@ -80,10 +80,8 @@ def _run(name: str, key: str, body: Callable[[Stage], None], over: str) -> int:
     try:
         return _work(title, name, key, body, over)
     except BaseException as error:
-        interrupts.arrived()
         # Libraries turn the interruption into errors of their own on its way up; what counts is that it came.
-        if isinstance(error, SystemExit) and error.code == signal.SIGTERM:  # Ray, while it starts
-            interrupts.received.append(signal.SIGTERM)
+        interrupts.arrived(error)
         if not interrupts.received:
             raise
     number = interrupts.received[0]

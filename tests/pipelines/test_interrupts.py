@@ -36,7 +36,7 @@ try:
     Thing()
     time.sleep(30)
 except interrupts.Interrupted:
-    interrupts.arrived()
+    interrupts.arrived(interrupts.Interrupted())
     print(interrupts.received)
 time.sleep(1.5)
 """
@@ -61,7 +61,7 @@ try:
     with cleaning():
         os.kill(os.getpid(), {number})
 except interrupts.Interrupted:
-    interrupts.arrived()
+    interrupts.arrived(interrupts.Interrupted())
     print(interrupts.received)
 """
 
