@@ -30,6 +30,7 @@ def work(cohort: str, task: dict[str, Any], report: Report, pause: float | None 
         pause: seconds between two checkpoints, if not as usual.
     """
     from lit_models import FAMILIES
+    from lit_models.cohort.memory import release
     from lit_models.cohort.record import CohortSpec, Record
     from lit_models.cohort.run import run_cohort
 
@@ -49,6 +50,8 @@ def work(cohort: str, task: dict[str, Any], report: Report, pause: float | None 
     except Exception as error:  # the search decides what it means; raised here, Tune would only print it
         sentence = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".strip(": ")
         report({"name": spec.name, "fault": sentence})
+    if spec.device == "cuda":
+        release()  # an engine knows itself by its graphs, so it would keep its memory beside the next cohort's
 
 
 def serve(connection: Connection) -> None:
