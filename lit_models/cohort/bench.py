@@ -190,6 +190,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         if getattr(options, name) is None:
             setattr(options, name, quick if options.quick else full)
     options.modes = options.modes or list(MODES[options.device])
+    if options.device == "cpu" and "graphs" in options.modes:
+        parser.error("there are no CUDA graphs on a CPU")
     return options
 
 

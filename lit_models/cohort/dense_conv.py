@@ -4,7 +4,7 @@ Stacked lanes make a grouped convolution, and a CPU's library runs that at a sma
 a small network fill no vector. A kernel of 5x5 meets most pixels of a 4x4 or 8x8 image at every place anyway, so the
 convolution is written out as the matrix that it is, (C·H·W, O·H'·W') for each lane, and multiplied. Forward and
 backward of LeNet's two convolutions on 8x8 images take half of the time or less, 32 lanes on one thread. It pays as
-long as a lane's matrix stays in the cache.
+long as a lane's matrix stays in the cache. On a GPU, cuDNN takes some such convolutions apart into a kernel a lane.
 """
 
 from collections.abc import Sequence

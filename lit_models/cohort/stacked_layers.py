@@ -47,9 +47,7 @@ def _conv2d(
     layout: Any = (_pair(stride), padding if isinstance(padding, str) else _pair(padding), _pair(dilation), groups)
     if input.dim() == 4 and pays(input, weight, bias, *layout):
         return dense_conv2d(input, weight, bias, *layout)
-    call = partial(_convolve, layout)
-    on_cpu = input.device.type == "cpu"
-    return (partial(lane_by_lane, call) if on_cpu else call)(input, weight, bias)
+    return _on_device(partial(_convolve, layout), input, weight, bias)
 
 
 def _convolve(layout: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -65,9 +63,7 @@ def _conv1d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    call = partial(_convolve_steps, (stride, padding, dilation, groups))
-    on_cpu = input.device.type == "cpu"
-    return (partial(lane_by_lane, call) if on_cpu else call)(input, weight, bias)
+    return _on_device(partial(_convolve_steps, (stride, padding, dilation, groups)), input, weight, bias)
 
 
 def _convolve_steps(layout: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -90,8 +86,7 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     call = partial(_normalize, (training, momentum, eps))
-    on_cpu = input.device.type == "cpu"
-    return (partial(lane_by_lane, call) if on_cpu else call)(input, running_mean, running_var, weight, bias)
+    return _on_device(call, input, running_mean, running_var, weight, bias)
 
 
 def _normalize(settings: Any, x: Tensor, *statistics_and_scale: Tensor | None) -> Tensor:
@@ -104,14 +99,14 @@ def _recurrent(
     """Call one of torch's recurrent layers of padded sequences: `rest` is its weights, and what is no tensor."""
     weights, *settings = rest
     alone = isinstance(state, Tensor)
+    states = (state,) if isinstance(state, Tensor) else tuple(state)
     if x.is_cuda:
-        return (walk(layer, x, (state,) if isinstance(state, Tensor) else state, weights),)
-    first = 1 if alone else len(state)
+        return (walk(layer, x, states, weights),)
 
     def call(x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return layer(x, tensors[0] if alone else tensors[:first], tensors[first:], *settings)
+        return layer(x, tensors[0] if alone else tensors[: len(states)], tensors[len(states) :], *settings)
 
-    results: tuple[Tensor, ...] = _LaneByLane.apply(call, x, *((state,) if alone else state), *weights)
+    results: tuple[Tensor, ...] = _LaneByLane.apply(call, x, *states, *weights)
     return results
 
 
@@ -121,6 +116,13 @@ REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
     F.batch_norm: _batch_norm,
     **{layer: partial(_recurrent, layer) for layer in (torch.lstm, torch.gru, torch.rnn_tanh)},
 }
+
+
+def _on_device(call: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+    """Call a function of tensors, the first of which is there: lane by lane on a CPU, as it is elsewhere."""
+    first = inputs[0]
+    on_cpu = first is not None and first.device.type == "cpu"
+    return lane_by_lane(call, *inputs) if on_cpu else call(*inputs)
 
 
 def lane_by_lane(call: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:

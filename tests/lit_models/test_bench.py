@@ -128,6 +128,12 @@ def test_a_gpu_that_is_not_there_is_one_sentence(capsys: pytest.CaptureFixture[s
     assert "torch finds no GPU here" in capsys.readouterr().err
 
 
+def test_graphs_on_a_cpu_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        bench.arguments(["--device", "cpu", "--modes", "eager,graphs"])
+    assert "no CUDA graphs on a CPU" in capsys.readouterr().err
+
+
 def test_a_quick_run_compiles_for_one_number_of_lanes() -> None:
     cells = list(bench.cells(bench.arguments(["--device", "cpu", "--quick"])))
     assert {cell.lanes for cell in cells if cell.mode == "compiled"} == {64}
