@@ -40,7 +40,7 @@ class _Ground:
 
     Attributes:
         folder: for what Tune must write on this machine.
-        task: what all cohorts share; see `run_trial`.
+        trainable: trains a cohort that it is told of; knows what all share.
         share: told cohorts and the bytes of a GPU, returns the fraction of one that each is given.
         dollars_per_hour: told the machine and the fraction of a GPU that a cohort has there, returns its price.
         is_gone: whether a machine has left.
@@ -48,7 +48,7 @@ class _Ground:
     """
 
     folder: Path
-    task: dict[str, Any]
+    trainable: Callable[[dict[str, Any]], None]
     share: Callable[[list[Cohort], int], float]
     dollars_per_hour: Callable[[str, float], float] = lambda *_: 0.0
     is_gone: Callable[[str], bool] = lambda _: False
@@ -80,12 +80,11 @@ def train(
         OSError: the book cannot be kept, as the disk is full.
     """
     config = work.params.experiments[work.key].search
-    with _here(place) if isinstance(place, ThisMachine) else _on_cluster(work, place) as ground:
+    with _here(place, trainable) if isinstance(place, ThisMachine) else _there(work, place, trainable) as ground:
         meter = Meter()
         queue = _queue(work, campaign, state, recorder, generations, ground, meter)
-        task = tune.with_parameters(trainable, task=ground.task)
         tuner = tune.Tuner(
-            tune.with_resources(task, lambda cohort: _resources(config.threads, cohort["gpu"])),
+            tune.with_resources(ground.trainable, lambda cohort: _resources(config.threads, cohort["gpu"])),
             # A new process for each cohort would spend its time on imports.
             tune_config=tune.TuneConfig(search_alg=queue, num_samples=-1, reuse_actors=True),
             run_config=tune.RunConfig(
@@ -106,7 +105,7 @@ def train(
 
 
 @contextmanager
-def _here(place: ThisMachine) -> Iterator[_Ground]:
+def _here(place: ThisMachine, trainable: Trainable) -> Iterator[_Ground]:
     """Have Ray here for as long as the block works."""
     workers = place.workers
     # By default Tune would start one worker, and the next when that is at work.
@@ -115,17 +114,32 @@ def _here(place: ThisMachine) -> Iterator[_Ground]:
         gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
         yield _Ground(
             place.folder,
-            place.task,
+            _enclosing(trainable, place.task),
             lambda own, memory: _share(own, memory, workers, gpus),
             take_over=lambda cohort: place.ahead.stop(cohort["name"]),
         )
 
 
 @contextmanager
-def _on_cluster(work: Stage, cluster: "Cluster") -> Iterator[_Ground]:
+def _there(work: Stage, cluster: "Cluster", trainable: Trainable) -> Iterator[_Ground]:
     """Have the cluster that we are connected to, as large as it may get."""
     task = {"family": work.params.experiments[work.key].family, "away": cluster.away}
-    yield _Ground(cluster.folder, task, cluster.share, cluster.dollars_per_hour, cluster.is_gone)
+    # Through Ray's store, where the data are that the task names.
+    given = tune.with_parameters(trainable, task=task)
+    yield _Ground(cluster.folder, given, cluster.share, cluster.dollars_per_hour, cluster.is_gone)
+
+
+def _enclosing(trainable: Trainable, task: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    """Give the trainable its task within its code, and not by `tune.with_parameters`: Ray's store stays empty.
+
+    When the raylet dies, Ray looks for what this process has in the store, finds nobody to ask, and ends the process
+    by exit code 1 without a word, before it is known here that the raylet is dead, or that a signal ended it.
+    """
+
+    def train_cohort(config: dict[str, Any]) -> None:
+        trainable(config, task)
+
+    return train_cohort
 
 
 def _queue(
