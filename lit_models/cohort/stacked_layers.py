@@ -17,7 +17,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from lit_models.cohort import stacked_pooling
 from lit_models.cohort.dense_conv import dense_conv2d, pays
+from lit_models.cohort.stacked_pooling import max_pool2x2
 from lit_models.cohort.stacked_recurrence import walk
 
 Pair = tuple[int, int]
@@ -110,9 +112,16 @@ def _recurrent(
     return results
 
 
+def _max_pool2d(input: Tensor, *layout: Any, return_indices: bool = False, **more: Any) -> Any:  # noqa: A002
+    if not return_indices and stacked_pooling.pays(input, *layout, **more):
+        return max_pool2x2(input)
+    return F.max_pool2d(input, *layout, return_indices=return_indices, **more)
+
+
 REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.conv1d: _conv1d,
     torch.conv2d: _conv2d,
+    F.max_pool2d: _max_pool2d,
     F.batch_norm: _batch_norm,
     **{layer: partial(_recurrent, layer) for layer in (torch.lstm, torch.gru, torch.rnn_tanh)},
 }
