@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 1.0
+# A round of many runs costs a core seconds; the rarer it is, the more of a run's epochs go in one request.
+MOST_POLL_SECONDS, POLL_SHARE = 5.0, 0.1
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 LAST_TRIES = 2
 
@@ -59,7 +61,7 @@ class Delivery:
         failures = last_failures = 0
         outbox = Outbox()
         while True:
-            ending = self._ending.is_set()
+            ending, began = self._ending.is_set(), time.monotonic()
             try:
                 # While the stage works, the next poll comes soon; at its end each try may wait its part of the grace.
                 outbox.send(self._grace / LAST_TRIES if ending else 0.0)
@@ -75,11 +77,17 @@ class Delivery:
                 last_failures += ending
             if last_failures >= LAST_TRIES:
                 return
-            pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else POLL_SECONDS
+            rest = _rest(time.monotonic() - began)
+            pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else rest
             if ending:
                 threading.Event().wait(min(pause, POLL_SECONDS))
             else:
                 self._ending.wait(pause)
+
+
+def _rest(seconds: float) -> float:
+    """How long to wait after a round that took so long, for it not to stand in training's way."""
+    return min(max(POLL_SECONDS, seconds / POLL_SHARE - seconds), MOST_POLL_SECONDS)
 
 
 def unsent() -> list[Path]:

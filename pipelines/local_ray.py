@@ -22,6 +22,11 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Under `uv run` Ray would pack the environment anew for every worker.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    # Its workers only pass on what forks report; niced, as Ray has them, they would start when training leaves a core
+    # idle, and Tune puts the first that is there in the place of the second.
+    "RAY_worker_niceness": "0",
+    # Workers for whatever a driver may ask for first, and gone when it was something else.
+    "RAY_prestart_worker_first_driver": "0",
     # Tune's own handler turns Ctrl-C into a normal return with half of the trials.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # The journal is the record; Tune's CSV, JSON and TensorBoard files would be thrown away.

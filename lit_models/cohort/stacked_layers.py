@@ -1,4 +1,4 @@
-"""How convolutions, batch norms and recurrent layers of stacked lanes are computed: lane by lane, or as dense matrices.
+"""How some layers of stacked lanes are computed: lane by lane, as dense matrices, or as torch does.
 
 Under `torch.vmap` the convolutions of K lanes become one with K groups, and their batch norms one over K times the
 channels. Which kernel a CPU's library takes for that, and where its vectors end, depends on K and on a lane's place, so
@@ -6,6 +6,7 @@ that a lane's bits would too; and one layer after another is up to three times f
 dense matrices, which is faster still (`dense_conv`), on a GPU too; else torch's own way stays there. For torch's
 recurrent layers `torch.vmap` has no way of its own, so on a CPU they go lane by lane: each walks its steps in C++,
 several times as fast as stacked lanes that walk them in Python. On a GPU stacked lanes walk (`stacked_recurrence`).
+Max pooling goes by whole rows of numbers on a CPU (`stacked_pooling`).
 """
 
 from collections.abc import Callable, Sequence
@@ -112,10 +113,11 @@ def _recurrent(
     return results
 
 
-def _max_pool2d(input: Tensor, *layout: Any, return_indices: bool = False, **more: Any) -> Any:  # noqa: A002
-    if not return_indices and stacked_pooling.pays(input, *layout, **more):
+def _max_pool2d(input: Tensor, *layout: Any, **more: Any) -> Any:  # noqa: A002  # torch's name
+    indices = more.pop("return_indices", False)
+    if not indices and stacked_pooling.pays(input, *layout, **more):
         return max_pool2x2(input)
-    return F.max_pool2d(input, *layout, return_indices=return_indices, **more)
+    return F.max_pool2d(input, *layout, **more, return_indices=indices)
 
 
 REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {

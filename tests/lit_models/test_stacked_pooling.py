@@ -1,4 +1,4 @@
-"""Max pooling by rows is torch's, to the bit and to the choice among equals: alone and stacked, forward and backward."""
+"""Max pooling by rows is torch's, to the bit and the choice among equals: alone and stacked, forward and backward."""
 
 from collections.abc import Callable
 
