@@ -22,6 +22,9 @@ Tell = Callable[[Cohort, str], None]
 class HeadStart:
     """Cohorts that forks of this process's own train until Ray's workers take over.
 
+    Attributes:
+        begun: how many forks train, or did.
+
     Args:
         address: of what forks.
         task: what all cohorts share; see `run_trial`.
@@ -31,6 +34,7 @@ class HeadStart:
     def __init__(self, address: str, task: dict[str, Any], workers: int) -> None:
         self._address, self._task, self._workers = address, task, workers
         self._trainers: dict[str, _Trainer] = {}
+        self.begun = 0
         self._turn, self._is_closed = threading.Lock(), False
 
     def begin(self, cohorts: list[Cohort], tell: Tell) -> None:
@@ -49,6 +53,7 @@ class HeadStart:
                     fork = zygote.fork(self._address, cohort_work.run_ahead)
                     fork.send(([json.dumps(cohort) for cohort in own.values()], self._task))
                     self._trainers |= dict.fromkeys(own, _Trainer(fork, own, tell))
+                    self.begun += 1
 
     def stop(self, name: str) -> None:
         """End what trains a cohort, or would later, and wait until it has: the files are another's from now on.

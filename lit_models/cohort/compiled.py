@@ -64,11 +64,12 @@ class Compiled:
         from torch.fx.experimental.proxy_tensor import make_fx
 
         try:
-            # By operators, with real tensors: what is cached on the way must be good for other calls too.
-            with torch.enable_grad():
-                graph = make_fx(self._flat(groups))(*inputs)
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "TensorFloat32")  # that float32 could be less exact
+                # Torch's compilers warn of what is their own: what is deprecated within torch, which trick is off.
+                warnings.simplefilter("ignore")
+                # By operators, with real tensors: what is cached on the way must be good for other calls too.
+                with torch.enable_grad():
+                    graph = make_fx(self._flat(groups))(*inputs)
                 compiled = torch.compile(
                     graph, fullgraph=True, dynamic=False, backend=BACKEND, mode=MODE[inputs[0].device.type]
                 )
