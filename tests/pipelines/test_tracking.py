@@ -758,6 +758,11 @@ def test_a_server_that_does_not_answer_is_waited_for_no_longer_than_the_grace(
     arrives_later(file, monkeypatch)
 
 
+@pytest.mark.parametrize(("took", "rest"), [(0.0, 1.0), (0.05, 1.0), (0.2, 1.8), (3.0, 5.0)])
+def test_what_takes_long_is_sent_the_more_rarely(took: float, rest: float) -> None:
+    assert delivery._rest(took) == pytest.approx(rest)
+
+
 def test_a_server_that_comes_back_gets_everything(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "RETRY_SECONDS", (0.05,))
     monkeypatch.setattr(delivery, "POLL_SECONDS", 0.05)
