@@ -32,10 +32,11 @@ from infra.aws import (
     quotas,
     removal,
 )
+from infra.aws.bucket import Bucket
 from infra.aws.clients import Clients
 from infra.aws.errors import asking, at_the_door
-from infra.aws.store import BucketStore
 from infra.cluster import Inventory, Leftover, Machine, Node, Offer, Rates, Run
+from infra.ledger_bucket import BucketStore
 from infra.provider import Identity, Step
 from infra.settings import CloudConfig
 
@@ -137,8 +138,8 @@ class Aws:
 
     def store(self) -> BucketStore:
         """Return the ledger's events in the project's bucket."""
-        bucket = names.bucket(self.settings.aws.bucket, self.settings.project, self._identity.account)
-        return BucketStore(self.clients, bucket, self.settings.project)
+        name = names.bucket(self.settings.aws.bucket, self.settings.project, self._identity.account)
+        return BucketStore(Bucket(self.clients, name, self.settings.project))
 
 
 def _owner(arn: str) -> str:

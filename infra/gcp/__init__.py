@@ -18,9 +18,10 @@ from typing import Any
 from infra.cluster import Inventory, Leftover, Machine, Node, Offer, Rates, Run
 from infra.faults import Refused
 from infra.gcp import accounts, config, identity, inventory, machines, names, network, prices, quotas, removal
+from infra.gcp.bucket import Bucket
 from infra.gcp.clients import Clients
 from infra.gcp.errors import at_the_door
-from infra.gcp.store import BucketStore
+from infra.ledger_bucket import BucketStore
 from infra.provider import Identity, Step
 from infra.settings import CloudConfig
 
@@ -112,5 +113,5 @@ class Gcp:
     def store(self) -> BucketStore:
         """Return the ledger's events in the project's bucket."""
         with at_the_door():
-            bucket = names.bucket(self.settings.gcp.bucket, self.settings.project, self.clients.project)
-        return BucketStore(self.clients, bucket, self.settings.project, names.region(self.zone))
+            name = names.bucket(self.settings.gcp.bucket, self.settings.project, self.clients.project)
+        return BucketStore(Bucket(self.clients, name, self.settings.project, names.region(self.zone)))

@@ -98,7 +98,7 @@ def test_the_launchers_policy_is_enough(
         lambda aws: aws.clients.iam().create_user(UserName="another"),
         lambda aws: aws.clients.iam().attach_role_policy(RoleName="a", PolicyArn="arn:aws:iam::aws:policy/Admin"),
         lambda aws: aws.clients.s3().list_objects_v2(Bucket="another"),
-        lambda aws: aws.clients.s3().delete_object(Bucket=aws.store().bucket, Key="ledger/00000001.json"),
+        lambda aws: aws.clients.s3().delete_object(Bucket=aws.store().bucket.name, Key="ledger/00000001.json"),
     ],
 )
 def test_the_launchers_policy_is_not_more(

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from infra.aws import Aws
-from infra.aws import store as bucket_store
-from infra.aws.store import BucketStore
+from infra.aws import Aws, bucket
 from infra.events import Event, Taken
 from infra.faults import CloudFault, Fault, Refused
+from infra.ledger_bucket import BucketStore
 from tests.infra.aws.conftest import Build, answering
 
 AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -39,19 +38,21 @@ def test_the_bucket_is_closed_to_others(aws: Aws) -> None:
     store = aws.store()
     store.append(_event(1))
     s3 = aws.clients.s3()
-    assert store.bucket == "fifty-fifty-123456789012"
-    assert all(s3.get_public_access_block(Bucket=store.bucket)["PublicAccessBlockConfiguration"].values())
-    rules: Any = s3.get_bucket_encryption(Bucket=store.bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert store.bucket.name == "fifty-fifty-123456789012"
+    assert all(s3.get_public_access_block(Bucket=store.bucket.name)["PublicAccessBlockConfiguration"].values())
+    rules: Any = s3.get_bucket_encryption(Bucket=store.bucket.name)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
-    assert s3.get_bucket_versioning(Bucket=store.bucket)["Status"] == "Enabled"
-    assert s3.get_bucket_tagging(Bucket=store.bucket)["TagSet"] == [{"Key": "fifty-project", "Value": "fifty"}]
-    assert [found["Key"] for found in s3.list_objects_v2(Bucket=store.bucket)["Contents"]] == ["ledger/00000001.json"]
+    assert s3.get_bucket_versioning(Bucket=store.bucket.name)["Status"] == "Enabled"
+    assert s3.get_bucket_tagging(Bucket=store.bucket.name)["TagSet"] == [{"Key": "fifty-project", "Value": "fifty"}]
+    assert [found["Key"] for found in s3.list_objects_v2(Bucket=store.bucket.name)["Contents"]] == [
+        "ledger/00000001.json"
+    ]
 
 
 def test_a_bucket_outside_the_first_region(build: Build) -> None:
     aws = build("eu-west-1")
     aws.store().append(_event(1))
-    where = aws.clients.s3().get_bucket_location(Bucket=aws.store().bucket)
+    where = aws.clients.s3().get_bucket_location(Bucket=aws.store().bucket.name)
     assert where["LocationConstraint"] == "eu-west-1"
 
 
@@ -86,10 +87,10 @@ def test_of_many_at_once_one_wins(aws: Aws) -> None:
     aws.store().append(_event(1))
 
     def race(name: str) -> bool:
-        store = BucketStore(aws.clients, aws.store().bucket, "fifty")
+        store = BucketStore(aws.store().bucket)
         store._ready = True
         # Nobody looks first: the bucket itself must decide.
-        store._names = lambda: ["ledger/00000001.json"]  # type: ignore[method-assign]
+        store.bucket.keys = lambda prefix: ["ledger/00000001.json"]  # type: ignore[method-assign]
         try:
             store.append(_event(2, name))
         except Taken:
@@ -105,7 +106,7 @@ def test_of_many_at_once_one_wins(aws: Aws) -> None:
 def test_a_lost_answer_is_no_lost_race(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     store = aws.store()
     store.append(_event(1))
-    store._names = lambda: []  # type: ignore[method-assign]
+    store.bucket.keys = lambda prefix: []  # type: ignore[method-assign]
     # botocore has sent it twice, and the second time it was there.
     store.append(_event(1))
 
@@ -119,7 +120,7 @@ def test_a_ledger_with_a_hole_is_not_trusted(aws: Aws) -> None:
     store = aws.store()
     for number in (1, 2, 3):
         store.append(_event(number))
-    aws.clients.s3().delete_object(Bucket=store.bucket, Key="ledger/00000002.json")
+    aws.clients.s3().delete_object(Bucket=store.bucket.name, Key="ledger/00000002.json")
     with pytest.raises(Fault, match="event 2 is missing"):
         store.read()
 
@@ -127,13 +128,13 @@ def test_a_ledger_with_a_hole_is_not_trusted(aws: Aws) -> None:
 def test_what_is_no_event_is_not_trusted(aws: Aws) -> None:
     store = aws.store()
     store.append(_event(1))
-    aws.clients.s3().put_object(Bucket=store.bucket, Key="ledger/00000002.json", Body=b"{}")
+    aws.clients.s3().put_object(Bucket=store.bucket.name, Key="ledger/00000002.json", Body=b"{}")
     with pytest.raises(Fault, match="no event of a ledger"):
         store.read()
 
 
 def test_more_events_than_s3_lists_at_once(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bucket_store, "PAGE", 7)
+    monkeypatch.setattr(bucket, "PAGE", 7)
     store = aws.store()
     for number in range(1, 26):
         store.append(_event(number))
