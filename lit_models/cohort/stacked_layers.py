@@ -18,8 +18,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from lit_models.cohort import stacked_pooling
-from lit_models.cohort.dense_conv import dense_conv2d, pays
+from lit_models.cohort import dense_conv, stacked_pooling
+from lit_models.cohort.dense_conv import dense_conv2d
 from lit_models.cohort.stacked_pooling import max_pool2x2
 from lit_models.cohort.stacked_recurrence import walk
 
@@ -48,7 +48,7 @@ def _conv2d(
 ) -> Tensor:
     # Any: torch's own annotation takes no tuple that is a choice of kinds.
     layout: Any = (_pair(stride), padding if isinstance(padding, str) else _pair(padding), _pair(dilation), groups)
-    if input.dim() == 4 and pays(input, weight, bias, *layout):
+    if input.dim() == 4 and dense_conv.pays(input, weight, bias, *layout):
         return dense_conv2d(input, weight, bias, *layout)
     return _on_device(partial(_convolve, layout), input, weight, bias)
 
@@ -113,11 +113,21 @@ def _recurrent(
     return results
 
 
-def _max_pool2d(input: Tensor, *layout: Any, **more: Any) -> Any:  # noqa: A002  # torch's name
-    indices = more.pop("return_indices", False)
-    if not indices and stacked_pooling.pays(input, *layout, **more):
+def _max_pool2d(
+    input: Tensor,  # noqa: A002  # torch's name
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    # Any: see `_conv2d`.
+    layout: Any = (_pair(kernel_size), _pair(stride or kernel_size), _pair(padding), _pair(dilation))
+    if not return_indices and stacked_pooling.pays(input, *layout):
         return max_pool2x2(input)
-    return F.max_pool2d(input, *layout, **more, return_indices=indices)
+    rest: Any = (ceil_mode, return_indices)
+    return F.max_pool2d(input, *layout, *rest)
 
 
 REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
