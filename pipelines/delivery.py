@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 1.0
 # A round of many runs costs a core seconds; the rarer it is, the more of a run's epochs go in one request.
-MOST_POLL_SECONDS, POLL_SHARE = 5.0, 0.1
+MOST_POLL_SECONDS, POLL_SHARE = 10.0, 0.1
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 LAST_TRIES = 2
 
@@ -36,6 +36,7 @@ class Delivery:
     def __init__(self, grace: float = GRACE_SECONDS) -> None:
         self._grace = grace
         self._ending = threading.Event()
+        self._rested = threading.Event()
         self._trouble = ""
         # A daemon: a request that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._work, name="delivery", daemon=True)
@@ -46,6 +47,7 @@ class Delivery:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._ending.set()
+        self._rested.set()
         self._thread.join(self._grace)
         if self._thread.is_alive():
             self._trouble = self._trouble or f"no answer within {self._grace:.0f} s"
@@ -57,10 +59,15 @@ class Delivery:
                 file=sys.stderr,
             )
 
+    def hasten(self) -> None:
+        """Send what there is at once, for much of it is whole; a server that is in trouble is left its time."""
+        self._rested.set()
+
     def _work(self) -> None:
         failures = last_failures = 0
         outbox = Outbox()
         while True:
+            self._rested.clear()
             ending, began = self._ending.is_set(), time.monotonic()
             try:
                 # While the stage works, the next poll comes soon; at its end each try may wait its part of the grace.
@@ -82,7 +89,7 @@ class Delivery:
             if ending:
                 threading.Event().wait(min(pause, POLL_SECONDS))
             else:
-                self._ending.wait(pause)
+                (self._ending if failures else self._rested).wait(pause)
 
 
 def _rest(seconds: float) -> float:

@@ -10,11 +10,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from pipelines import zygote
 from pipelines.searching import cohort_work
 from pipelines.searching.cohorts import Cohort
+
+# How the file of a fork is named.
+BEGUN = "ahead-"
 
 Tell = Callable[[Cohort, str], None]
 
@@ -22,11 +26,8 @@ Tell = Callable[[Cohort, str], None]
 class HeadStart:
     """Cohorts that forks of this process's own train until Ray's workers take over.
 
-    Attributes:
-        begun: how many forks train, or did.
-
     Args:
-        address: of what forks.
+        address: of what forks; in its folder a file is left for each fork, so that workers know of how many they are.
         task: what all cohorts share; see `run_trial`.
         workers: how many are trained at a time.
     """
@@ -34,7 +35,6 @@ class HeadStart:
     def __init__(self, address: str, task: dict[str, Any], workers: int) -> None:
         self._address, self._task, self._workers = address, task, workers
         self._trainers: dict[str, _Trainer] = {}
-        self.begun = 0
         self._turn, self._is_closed = threading.Lock(), False
 
     def begin(self, cohorts: list[Cohort], tell: Tell) -> None:
@@ -53,7 +53,7 @@ class HeadStart:
                     fork = zygote.fork(self._address, cohort_work.run_ahead)
                     fork.send(([json.dumps(cohort) for cohort in own.values()], self._task))
                     self._trainers |= dict.fromkeys(own, _Trainer(fork, own, tell))
-                    self.begun += 1
+                    Path(self._address).with_name(f"{BEGUN}{first}").touch()
 
     def stop(self, name: str) -> None:
         """End what trains a cohort, or would later, and wait until it has: the files are another's from now on.

@@ -16,7 +16,7 @@ import psutil
 
 from pipelines import interrupts, zygote
 from pipelines.faults import Fault
-from pipelines.ray_processes import is_dead, kill_all, living_servers
+from pipelines.ray_processes import is_dead, kill_all, kill_autoscaler, living_servers
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -104,6 +104,7 @@ def local_ray(cpus: int, folder: Path) -> Iterator[None]:
                 _temp_dir=str(folder / "ray"),
             )
         interrupts.install()
+        kill_autoscaler()
         servers = living_servers(psutil.Process().children(recursive=True))
         yield
     finally:

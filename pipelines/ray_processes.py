@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 
 import psutil
 
@@ -22,6 +23,17 @@ def living_servers(processes: Iterable[psutil.Process]) -> dict[str, psutil.Proc
         if name in SERVERS and not is_dead(process):
             found[name] = process
     return found
+
+
+def kill_autoscaler() -> None:
+    """Kill what would scale the cluster that this process has started: on one machine there is nothing to scale.
+
+    Asked to end, as Ray asks it at its own end, it does nothing for the second after which it is killed.
+    """
+    for process in psutil.Process().children():
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if any(argument.endswith("/monitor.py") for argument in process.cmdline()):
+                process.kill()
 
 
 def is_dead(process: psutil.Process) -> bool:

@@ -53,9 +53,9 @@ def _search(work: Stage, state: "SearchState", target: Path) -> None:
         import_ray()
         from pipelines.searching.cohort_tuner import train
 
-        with Delivery(), _journal(work, state) as journal:
+        with Delivery() as delivery, _journal(work, state) as journal:
             with outs.staged(target) as (folder,):
-                recorder = Recorder(work, journal, CostBook(state.costs))
+                recorder = Recorder(work, journal, CostBook(state.costs), delivery.hasten)
                 with closing(place):
                     campaign.run(
                         recorder,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import journal
+from pipelines.batches import Batches
 from pipelines.sent import Sent
 from pipelines.server import fingerprint, uri
 from pipelines.turn import Turn, database
@@ -37,7 +38,7 @@ QUIET = {
 RUN_TAG = "fifty.run"
 # The delivery's thread and training both import mlflow; its modules import each other in circles, so not at once.
 IMPORTING = threading.Lock()
-CHUNK = 400
+CHUNK = 1000
 PAGE = 1000
 CHAMPION = "champion"
 
@@ -71,7 +72,8 @@ class Sender:
         self._address = uri()
         self._client = _client(self._address)
         self._sent = Sent(memory, fingerprint())
-        self._batches: dict[str, dict[str, list[Any]]] = {}
+        self._batches = Batches()
+        self._experiments: dict[str, str] = {}
         self._deleted: set[str] = set()
 
     def send(self, file: Path, patience: float = 0.0) -> None:
@@ -104,13 +106,13 @@ class Sender:
             self._send(events, turn)
 
     def _send(self, events: list[dict[str, Any]], turn: Turn) -> None:
-        self._batches = {}
+        self._batches, self._experiments = Batches(), {}
         self._look_up(events)
         for event in events:
             turn.breathe()
             if event["event"] == "start" or event["run"] not in self._deleted:
                 getattr(self, f"_{event['event']}")(event)
-        for run in list(self._batches):
+        for run in self._batches.runs():
             turn.breathe()
             self._flush(run)
 
@@ -158,6 +160,11 @@ class Sender:
             self._sent.made(event["run"], made.info.run_id)
 
     def _experiment(self, name: str) -> str:
+        if name not in self._experiments:
+            self._experiments[name] = self._find_experiment(name)
+        return self._experiments[name]
+
+    def _find_experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
 
         found = self._client.get_experiment_by_name(name)
@@ -174,33 +181,28 @@ class Sender:
                 return str(found.experiment_id)
             raise
 
-    def _batch(self, event: dict[str, Any]) -> dict[str, list[Any]]:
-        return self._batches.setdefault(self._sent.ids[event["run"]], {"metrics": [], "params": [], "tags": []})
+    def _add(self, event: dict[str, Any], kind: str, entries: list[Any]) -> None:
+        self._batches.add(self._sent.ids[event["run"]], kind, entries)
 
     def _params(self, event: dict[str, Any]) -> None:
         from mlflow.entities import Param
 
-        self._batch(event)["params"] += [Param(name, value[:6000]) for name, value in event["params"].items()]
+        self._add(event, "params", [Param(name, value[:6000]) for name, value in event["params"].items()])
 
     def _tags(self, event: dict[str, Any]) -> None:
         from mlflow.entities import RunTag
 
-        self._batch(event)["tags"] += [RunTag(name, value) for name, value in event["tags"].items()]
+        self._add(event, "tags", [RunTag(name, value) for name, value in event["tags"].items()])
 
     def _metrics(self, event: dict[str, Any]) -> None:
         from mlflow.entities import Metric
 
-        self._batch(event)["metrics"] += [
-            Metric(name, float(value), event["time"], event["step"]) for name, value in event["metrics"].items()
-        ]
+        points = [Metric(name, float(value), event["time"], event["step"]) for name, value in event["metrics"].items()]
+        self._add(event, "metrics", points)
 
     def _flush(self, run_id: str) -> None:
-        batch = self._batches.pop(run_id, {"metrics": [], "params": [], "tags": []})
-        # MLflow takes at most 1000 metrics, 100 params and 100 tags in a request.
-        for kind, size in (("params", 100), ("tags", 100), ("metrics", 1000)):
-            for start in range(0, len(batch[kind]), size):
-                entries: dict[str, Any] = {kind: batch[kind][start : start + size]}
-                self._client.log_batch(run_id, **entries)
+        for request in self._batches.take(run_id):
+            self._client.log_batch(run_id, **request)
 
     def _dataset(self, event: dict[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag

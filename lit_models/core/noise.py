@@ -39,9 +39,10 @@ def mix(word: int) -> int:
 
 def _mix(words: Tensor) -> Tensor:
     """The same hash of int32 of any shape; shifts of signed numbers drag the sign along, which the masks undo."""
-    words = (words ^ ((words >> 16) & 0xFFFF)) * _FIRST
-    words = (words ^ ((words >> 13) & 0x7FFFF)) * _SECOND
-    return words ^ ((words >> 16) & 0xFFFF)
+    words = words ^ (words >> 16).bitwise_and_(0xFFFF)
+    words.mul_(_FIRST)
+    words.bitwise_xor_((words >> 13).bitwise_and_(0x7FFFF)).mul_(_SECOND)
+    return words.bitwise_xor_((words >> 16).bitwise_and_(0xFFFF))
 
 
 @lru_cache(maxsize=64)

@@ -1,7 +1,8 @@
 """Takes a search through its generations: plans each, or reads the plan, and says which cohorts are still to train."""
 
+import threading
 from collections.abc import Callable, Iterator
-from itertools import chain
+from concurrent.futures import Future
 from typing import Any
 
 from pipelines import places
@@ -62,19 +63,29 @@ class Campaign:
     ) -> None:
         """Have all trials trained that are not yet, and see that none is missing.
 
+        The first are planned by a thread, for in the time that this takes Ray can start.
+
         Args:
             recorder: keeps the book.
-            begin: told the first cohorts when they are planned; returns at once.
-            train: trains the cohorts of each generation, and asks for the next when all have ended.
+            begin: told the first cohorts when they are planned, by that thread; returns at once.
+            train: trains the cohorts of each generation, and asks for the next when all have ended; called before the
+                first are planned.
 
         Raises:
             Fault: the trials cannot be trained, or not every one is accounted for.
         """
         recorder.expect(self._config.trials if self._config.algorithm != "grid" else len(self._drawn or []))
         pending = self._cohorts(recorder)
-        if first := next(pending, []):
-            begin(first)
-            train(chain([first], pending))
+        first: Future[list[Cohort]] = Future()
+        thread = threading.Thread(target=_fetch, args=(pending, begin, first), name="first cohorts", daemon=True)
+        thread.start()
+        try:
+            # Where a plan is known already, nothing may be left to train.
+            if not self._planned or first.result():
+                train(_one_by_one(first, pending))
+        finally:
+            self._planner.stop()
+            thread.join()
         missing = [trial.index for trial in recorder.trials.values() if trial.status not in OVER]
         if missing or self._drawn is not None:
             raise Fault(f"Ray Tune returned before {len(missing)} of the trials were done; the search is incomplete")
@@ -138,3 +149,19 @@ class Campaign:
                 place = cohorts.index(cohort)
                 cohorts[place : place + 1] = splits[cohort["name"]]
         return cohorts
+
+
+def _fetch(
+    pending: Iterator[list[Cohort]], begin: Callable[[list[Cohort]], object], first: Future[list[Cohort]]
+) -> None:
+    try:
+        if cohorts := next(pending, []):
+            begin(cohorts)
+        first.set_result(cohorts)
+    except BaseException as error:  # it is raised where the cohorts are waited for
+        first.set_exception(error)
+
+
+def _one_by_one(first: Future[list[Cohort]], pending: Iterator[list[Cohort]]) -> Iterator[list[Cohort]]:
+    yield first.result()
+    yield from pending

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from pipelines import startup, zygote
+from pipelines import head_start, startup, zygote
 from pipelines.searching import cohort_work
 
 PEERS_SECONDS = 5.0
@@ -20,16 +20,16 @@ def run_trial(config: dict[str, Any], task: dict[str, Any]) -> None:
 
     Args:
         config: `cohort` is the plan's, as JSON; `gpu` the fraction of a GPU that Ray has kept for it.
-        task: what all cohorts of the search share: `family`; on the search's own machine `zygote`, its address,
-            `begun`, how many cohorts were being trained before there were workers, and `prepared`, `augmented` and
-            `state`, the folder of checkpoints; elsewhere `away`, through which that machine has them.
+        task: what all cohorts of the search share: `family`; on the search's own machine `zygote`, its address, and
+            `prepared`, `augmented` and `state`, the folder of checkpoints; elsewhere `away`, through which that machine
+            has them.
     """
     from ray import tune
 
     if "away" in task:
         # Before the imports, for its time is paid for from here on.
         tune.report({"name": json.loads(config["cohort"])["name"], "machine": task["away"].machine()})
-    elif (worker := _fork(task["zygote"], task["begun"])) is not None:
+    elif (worker := _fork(task["zygote"])) is not None:
         _have_trained(worker, config["cohort"], task, tune.report)
         return
     startup.collect_seldom()
@@ -39,10 +39,10 @@ def run_trial(config: dict[str, Any], task: dict[str, Any]) -> None:
 _forks: dict[str, Connection] = {}
 
 
-def _fork(address: str, peers: int) -> Connection | None:
+def _fork(address: str) -> Connection | None:
     """The fork that trains for this worker, the same for all its cohorts; None if there is none to be had."""
     if address not in _forks:
-        _await_peers(Path(address).parent, peers)
+        _await_peers(Path(address).parent)
         try:
             connection = zygote.fork(address, cohort_work.serve)
             connection.send(dict(os.environ))
@@ -52,13 +52,14 @@ def _fork(address: str, peers: int) -> Connection | None:
     return _forks[address]
 
 
-def _await_peers(folder: Path, count: int) -> None:
-    """Wait until so many workers have begun.
+def _await_peers(folder: Path) -> None:
+    """Wait until as many workers have begun as cohorts are being trained ahead.
 
-    Cohorts may be over by now, trained ahead. Once the first worker has said so, Tune gives it the cohort whose own
+    They may be over by now. Once the first worker has said so, Tune gives it the cohort whose own
     worker is still starting, ends that one, and starts a third.
     """
     (folder / f"worker-{os.getpid()}").touch()
+    count = len(list(folder.glob(f"{head_start.BEGUN}*")))
     until = time.monotonic() + PEERS_SECONDS
     while len(list(folder.glob("worker-*"))) < count and time.monotonic() < until:
         time.sleep(0.02)

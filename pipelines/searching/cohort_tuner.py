@@ -114,7 +114,7 @@ def _here(place: ThisMachine, trainable: Trainable) -> Iterator[_Ground]:
         gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
         yield _Ground(
             place.folder,
-            _enclosing(trainable, place.task | {"begun": place.ahead.begun}),
+            _enclosing(trainable, place.task),
             lambda own, memory: _share(own, memory, workers, gpus),
             take_over=lambda cohort: place.ahead.stop(cohort["name"]),
         )

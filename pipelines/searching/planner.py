@@ -54,6 +54,11 @@ class Planner:
             raise Fault(KILLED) from None
         return planned
 
+    def stop(self) -> None:
+        """Have whoever waits for a plan be told that there will be none."""
+        with suppress(OSError):
+            zygote.end(self._connection)
+
 
 def _serve(connection: Connection) -> None:
     """Plan whatever comes, until the other end is closed."""

@@ -37,14 +37,21 @@ class Recorder:
         work: the stage.
         journal: what MLflow shall know; reopened if the search goes on after an interruption.
         costs: what trials have cost, before an interruption too.
+        ended: called when all trials of a cohort have ended, and the journal has them whole.
     """
 
-    def __init__(self, work: Stage, journal: Journal, costs: CostBook | None = None) -> None:
+    def __init__(
+        self,
+        work: Stage,
+        journal: Journal,
+        costs: CostBook | None = None,
+        ended: Callable[[], object] = lambda: None,
+    ) -> None:
         section = work.params.experiments[work.key].search
         self._metric, self._epochs = section.metric, section.epochs
         self._key, self._title = work.key, work.title
         self.turn = threading.RLock()
-        self._journal = journal
+        self._journal, self._ended = journal, ended
         self.costs = costs or CostBook()
         self.trials: dict[int, Trial] = {}
         self._progress: Progress | None = None
@@ -119,6 +126,8 @@ class Recorder:
             if lane["status"] != "running":
                 self._end(trial, lane["status"])
         self._show(new)
+        if all(lane["status"] != "running" for lane in lanes.values()):
+            self._ended()
 
     def _tell(self, trial: Trial, seconds: float) -> None:
         """Tell the journal of the last epoch, unless it was told of it before an interruption."""

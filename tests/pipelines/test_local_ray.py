@@ -12,7 +12,9 @@ from pipelines.local_ray import _sweep
 # In a process of its own: Ray reads its token while it is imported, and other tests import it without one.
 SEARCH = """
 import os, subprocess, sys
+import psutil
 from pipelines.local_ray import import_ray, local_ray, scratch
+from pipelines.ray_processes import is_dead
 
 CONNECT = "import ray, sys; ray.init(address=sys.argv[1]); print(ray.cluster_resources())"
 import_ray()
@@ -20,6 +22,9 @@ with scratch() as folder, local_ray(1, folder):
     import ray
 
     assert ray.get(ray.remote(lambda: 2).remote()) == 2
+    left = [" ".join(process.cmdline()) for process in psutil.Process().children() if not is_dead(process)]
+    assert any("raylet" in command for command in left)
+    assert not any("/monitor.py" in command for command in left), "nothing is to be scaled"
     address = ray.get_runtime_context().gcs_address
     stranger = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "COV"))}
     command = [sys.executable, "-c", CONNECT, address]

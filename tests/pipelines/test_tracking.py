@@ -16,7 +16,9 @@ import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -222,7 +224,8 @@ def artifacts(client: Any, run: str, path: str) -> Iterator[tuple[str, str]]:
         if entry.is_dir:
             yield from artifacts(client, run, entry.path)
         else:
-            yield entry.path, Path(client.download_artifacts(run, entry.path)).read_text()
+            with TemporaryDirectory() as folder:
+                yield entry.path, Path(client.download_artifacts(run, entry.path, folder)).read_text()
 
 
 def unique() -> str:
@@ -758,9 +761,45 @@ def test_a_server_that_does_not_answer_is_waited_for_no_longer_than_the_grace(
     arrives_later(file, monkeypatch)
 
 
-@pytest.mark.parametrize(("took", "rest"), [(0.0, 1.0), (0.05, 1.0), (0.2, 1.8), (3.0, 5.0)])
+@pytest.mark.parametrize(("took", "rest"), [(0.0, 1.0), (0.05, 1.0), (0.2, 1.8), (3.0, 10.0)])
 def test_what_takes_long_is_sent_the_more_rarely(took: float, rest: float) -> None:
     assert delivery._rest(took) == pytest.approx(rest)
+
+
+def test_what_is_whole_is_sent_at_once(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "POLL_SECONDS", 600.0)
+    monkeypatch.setattr(delivery, "MOST_POLL_SECONDS", 600.0)
+    rounds = threading.Semaphore(0)
+    real = delivery.Outbox.send
+
+    def counted(self: delivery.Outbox, patience: float = 0.0) -> None:
+        real(self, patience)
+        rounds.release()
+
+    monkeypatch.setattr(delivery.Outbox, "send", counted)
+    with Delivery() as sending:
+        assert rounds.acquire(timeout=30), "it begins with what there is"
+        file = kept(write_search("x"))
+        sending.hasten()
+        assert rounds.acquire(timeout=30)
+        assert known("x") == told(file)
+
+
+def test_a_server_in_trouble_is_left_its_time(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "RETRY_SECONDS", (0.5,))
+    tries = []
+
+    def failing(self: Any, file: Path, patience: float) -> None:
+        tries.append(time.monotonic())
+        raise ConnectionError("down")
+
+    monkeypatch.setattr(tracking.Sender, "send", failing)
+    write_search("x")
+    with Delivery() as sending:
+        while len(tries) < 3:
+            sending.hasten()
+            time.sleep(0.01)
+    assert min(later - sooner for sooner, later in pairwise(tries[:3])) > 0.4
 
 
 def test_a_server_that_comes_back_gets_everything(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -948,6 +987,7 @@ def test_what_another_process_is_sending_is_not_rebuilt_beside_it(sqlite: str, m
 REBUILDER = """
 import sys, time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from pipelines import rebuild, tracking
 tracking._client(tracking.uri())
