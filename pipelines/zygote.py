@@ -78,8 +78,17 @@ def fork(address: str, function: Callable[[Connection], None]) -> Connection:
 
 def end(connection: Connection) -> None:
     """Have a fork end, whatever it is doing; it has when all that it sent is read, and `recv` raises EOFError."""
+    _shut(connection, socket.SHUT_WR)
+
+
+def abandon(connection: Connection) -> None:
+    """Have a fork end, or never begin; whoever waits for what it sends gets EOFError at once."""
+    _shut(connection, socket.SHUT_RDWR)
+
+
+def _shut(connection: Connection, how: int) -> None:
     with suppress(OSError), closing(socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)) as own:
-        own.shutdown(socket.SHUT_WR)
+        own.shutdown(how)
 
 
 def _serve(listener: socket.socket, parent: int, start: Path, title: str) -> None:

@@ -55,9 +55,8 @@ class Planner:
         return planned
 
     def stop(self) -> None:
-        """Have whoever waits for a plan be told that there will be none."""
-        with suppress(OSError):
-            zygote.end(self._connection)
+        """Have whoever waits for a plan be told at once that there will be none."""
+        zygote.abandon(self._connection)
 
 
 def _serve(connection: Connection) -> None:
