@@ -44,7 +44,7 @@ test-matrix: params  ## fused equals lone for every optimizer, family and trick
 test-chaos: params  ## a search of 64 trials is killed 20 times and must end as if nothing had been
 	@$(RUN) python -m tests.e2e.chaos --kills 20 --trials 64
 
-test-cloud: params  ## fifty up, status, down in a pretended AWS with real machines; needs root; tests/pretend_aws/README.md
+test-cloud: params  ## fifty in a pretended AWS and Google Cloud with real machines; needs root; tests/pretend_aws/README.md
 	@$(RUN) pytest -n 4 --dist load --maxschedchunk 1 -m cloud tests/cloud
 
 check: params  ## ruff and mypy

@@ -49,6 +49,8 @@ ENVIRONMENT = {
     "RAY_grpc_client_keepalive_timeout_ms": "5000",
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Switched off, a head would still tell Ray's makers once that it is; nobody answers there.
+    "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
     # Under `uv run` Ray would pack the environment anew for every worker.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }

@@ -9,18 +9,18 @@ What is written in there, to whatever place, is gone when it ends.
 import signal
 import sys
 
-from tests.pretend_aws.launch import hang_up_on, start, why_not
+from tests.pretend_aws.launch import AWS, hang_up_on, start, why_not
 
 
-def main() -> int:
+def main(world: str = AWS, help_: str | None = __doc__) -> int:
     """Run a shell or a command inside; its exit code is ours."""
     if sys.argv[1:2] in (["-h"], ["--help"]):
-        print(__doc__)
+        print(help_)
         return 0
     if reason := why_not():
         print(reason, file=sys.stderr)
         return 2
-    process = start(sys.argv[1:])
+    process = start(sys.argv[1:], world)
     signal.signal(signal.SIGINT, lambda *_: None)  # it is meant for the command inside, which gets it, too
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, hang_up_on(process))

@@ -30,6 +30,7 @@ if [ -n "$CACHE" ]; then
 fi
 # The environment knows the project as a checkout; here it is what the launcher sends.
 for name in infra pipelines lit_models; do ln -sfn "/home/ubuntu/fifty/$name" "$root$CHECKOUT/$name"; done
+cp -r "$machine/files/." "$root/"
 install -m 755 "$STANDINS"/* "$root/usr/local/bin/"
 for name in shutdown poweroff reboot systemctl sudo; do
     ln -sf /usr/local/bin/"$name" "$root/usr/bin/$name"
@@ -93,7 +94,7 @@ export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
 cd /
 setsid metadata >/var/log/metadata.log 2>&1 </dev/null &
 systemctl boot &
-if [ -n "$first" ] && head -c 2 /run/user-data | grep -q '#!'; then
+if [ -n "$first$EVERY_BOOT" ] && head -c 2 /run/user-data | grep -q '#!'; then
     chmod 700 /run/user-data
     setsid /run/user-data >/var/log/cloud-init-output.log 2>&1 </dev/null &
 fi

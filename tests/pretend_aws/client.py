@@ -13,30 +13,33 @@ from typing import Any
 
 import boto3
 
-from tests.pretend_aws.launch import enter, environment, first_process, start
+from tests.pretend_aws.launch import AWS, enter, environment, first_process, start
 from tests.pretend_aws.machine import REAL_SETUP
 
 _CLONE_NEWNET = 0x40000000
 
 
-class PretendAws:
-    """A pretended AWS that runs until `close`; the calling thread is in its network as long.
+class Pretended:
+    """A pretended cloud that runs until `close`; the calling thread is in its network as long.
 
     Args:
+        world: its module.
         log: file for what it has to say.
         pace: 1, or less for nodes that wait less long for what takes minutes.
         cache: uv's, for machines that are set up from uv.lock; else they find the environment of the tests.
     """
 
-    def __init__(self, log: Path, pace: float = 1.0, cache: str = "") -> None:
+    def __init__(self, world: str, log: Path, pace: float = 1.0, cache: str = "") -> None:
         self._log = log.open("w")
         env = {**os.environ, "FIFTY_PACE": str(pace), REAL_SETUP: cache}
-        self._process = start(["--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=env)
+        pipe = subprocess.PIPE
+        self._process = start(["--serve"], world, stdin=pipe, stdout=pipe, stderr=self._log, env=env)
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the pretended AWS does not start: {log.read_text()}")
-        self.endpoint, self.home = json.loads(line)["endpoint"], json.loads(line)["home"]
+            raise RuntimeError(f"the pretended cloud does not start: {log.read_text()}")
+        told = json.loads(line)
+        self.endpoint, self.home, self._variables = told["endpoint"], told["home"], told["variables"]
         self._first = first_process(self._process.pid)
         self._outside = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY)
         _join(Path(f"/proc/{self._first}/ns/net"))
@@ -56,7 +59,7 @@ class PretendAws:
 
     def popen(self, command: Sequence[str], cwd: str, env: Mapping[str, str], **more: Any) -> "subprocess.Popen[str]":
         """Start a command of the person's."""
-        merged = {**environment(self.endpoint, self.home), "TMPDIR": "/pretend/tmp", **env}
+        merged = {**environment(self._variables, self.home), "TMPDIR": "/pretend/tmp", **env}
         inside = ["env", "--chdir", cwd, *(f"{k}={v}" for k, v in merged.items()), *command]
         return subprocess.Popen(enter(self._first, inside), text=True, **more)
 
@@ -66,13 +69,8 @@ class PretendAws:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(first_process(process.pid), number)
 
-    def client(self, service: str, region: str = "us-east-1") -> Any:
-        """A boto3 client of it."""
-        session = boto3.Session("pretended", "pretended", region_name=region)
-        return session.client(service, endpoint_url=self.endpoint)
-
     def order(self, what: str, body: object = None) -> Any:
-        """Give an order to what stands in front of moto; see proxy.py."""
+        """Give an order to what plays the cloud; AWS's are in proxy.py."""
         data = None if body is None else json.dumps(body).encode()
         with urllib.request.urlopen(f"{self.endpoint}/pretend/{what}", data, timeout=30) as answer:  # noqa: S310
             return json.load(answer)
@@ -88,6 +86,18 @@ class PretendAws:
         return subprocess.run(
             enter(self._first, inside), capture_output=True, text=True, timeout=timeout, check=False
         )  # fmt: skip
+
+
+class PretendAws(Pretended):
+    """A pretended AWS; arguments as those of `Pretended`."""
+
+    def __init__(self, log: Path, pace: float = 1.0, cache: str = "") -> None:
+        super().__init__(AWS, log, pace, cache)
+
+    def client(self, service: str, region: str = "us-east-1") -> Any:
+        """A boto3 client of it."""
+        session = boto3.Session("pretended", "pretended", region_name=region)
+        return session.client(service, endpoint_url=self.endpoint)
 
     def reset(self) -> None:
         """Throw everything away: machines, groups, keys, buckets, faults."""

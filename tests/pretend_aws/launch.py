@@ -23,7 +23,10 @@ TOOLS = {
     "ssh": "openssh-client",
     "rsync": "rsync",
 }
+AWS = "tests.pretend_aws.world"
 ROOT = Path(__file__).resolve().parents[2]
+# What a person's own clouds are told by.
+OWN = ("AWS_", "GOOGLE_", "CLOUDSDK_")
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 _NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _PR_SET_PDEATHSIG = 1
@@ -47,16 +50,17 @@ def why_not() -> str:
     return ""
 
 
-def start(arguments: Sequence[str], **popen: Any) -> "subprocess.Popen[str]":
-    """Start `world.py` in new namespaces; killed in whatever way, it takes everything in them along.
+def start(arguments: Sequence[str], world: str = AWS, **popen: Any) -> "subprocess.Popen[str]":
+    """Start a world in new namespaces; killed in whatever way, it takes everything in them along.
 
     Args:
-        arguments: of `world.py`.
+        arguments: of the world.
+        world: its module.
         popen: further arguments of `subprocess.Popen`.
     """
     # Else the interpreter would look for the modules in the folder that happens to be the working one.
     env = {**(popen.pop("env", None) or os.environ), "PYTHONPATH": str(ROOT), "PATH": _PATH}
-    command = ["unshare", *_NAMESPACES, sys.executable, "-m", "tests.pretend_aws.world", *arguments]
+    command = ["unshare", *_NAMESPACES, sys.executable, "-m", world, *arguments]
     return subprocess.Popen(command, preexec_fn=_dies_with_parent, env=env, text=True, **popen)
 
 
@@ -83,10 +87,16 @@ def enter(first: int, command: Sequence[str]) -> list[str]:
     return ["nsenter", "--target", str(first), "--mount", "--net", "--pid", "--", *command]
 
 
-def environment(endpoint: str, home: str, base: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return what a process needs to take the pretended AWS for the real one, and nothing of the person's own AWS."""
-    kept = {k: v for k, v in base.items() if not k.startswith("AWS_") and not k.lower().endswith("_proxy")}
-    return {**kept, **cloud_variables(endpoint), "HOME": home, "PATH": f"{Path(sys.executable).parent}:{_PATH}"}
+def environment(cloud: Mapping[str, str], home: str, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return what a process needs to take the pretended cloud for the real one, and nothing of the person's own.
+
+    Args:
+        cloud: what leads it to the pretended one.
+        home: the person's folder.
+        base: the environment outside.
+    """
+    kept = {k: v for k, v in base.items() if not k.startswith(OWN) and not k.lower().endswith("_proxy")}
+    return {**kept, **cloud, "HOME": home, "PATH": f"{Path(sys.executable).parent}:{_PATH}"}
 
 
 def cloud_variables(endpoint: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """One pretended machine: a network, mount and PID namespace of its own with sshd, whose power can be cut."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -7,12 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.pretend_aws.launch import ROOT, cloud_variables, first_process
+from tests.pretend_aws.launch import ROOT, first_process
 from tests.pretend_aws.layers import HOST, PRETEND, needed, run
 
 HERE = Path(__file__).parent
@@ -29,6 +30,7 @@ class Facts:
         key: the public key that may log in.
         user_data: what it runs at its first boot.
         image: what it was launched from.
+        every_boot: whether it runs that at every boot.
     """
 
     id: str
@@ -37,6 +39,7 @@ class Facts:
     key: str
     user_data: str
     image: str
+    every_boot: bool = False
 
 
 def uv() -> str | None:
@@ -44,9 +47,13 @@ def uv() -> str | None:
     return shutil.which("uv") or next((str(path) for path in [ROOT / ".uv/bin/uv"] if path.exists()), None)
 
 
-def variables(endpoint: str) -> dict[str, str]:
-    """What every process of a machine finds in its environment; infra/node/setup.sh says what its own are for."""
-    common = {**cloud_variables(endpoint), "FIFTY_PRETENDED": "1", "FIFTY_PACE": os.environ.get("FIFTY_PACE", "1")}
+def variables(cloud: Mapping[str, str]) -> dict[str, str]:
+    """What every process of a machine finds in its environment; infra/node/setup.sh says what its own are for.
+
+    Args:
+        cloud: what leads it to the pretended cloud.
+    """
+    common = {**cloud, "FIFTY_PRETENDED": "1", "FIFTY_PACE": os.environ.get("FIFTY_PACE", "1")}
     if os.environ.get(REAL_SETUP):
         # The index is uv's cache, and what is in there is linked, for the machine's disk is in memory.
         return {**common, "UV_OFFLINE": "1", "UV_CACHE_DIR": "/var/cache/uv", "UV_LINK_MODE": "symlink"}
@@ -54,18 +61,33 @@ def variables(endpoint: str) -> dict[str, str]:
 
 
 class Machine:
-    """A machine that runs, or has run and may be started again: its disk stays until it is deleted."""
+    """A machine that runs, or has run and may be started again: its disk stays until it is deleted.
 
-    def __init__(self, facts: Facts, endpoint: str, bridge: str, gateway: str) -> None:
-        self.facts, self.endpoint, self.bridge, self.gateway = facts, endpoint, bridge, gateway
+    Args:
+        facts: what the cloud knows of it.
+        cloud: see `variables`.
+        bridge: the network device that it hangs on.
+        gateway: the address there that leads out.
+        files: what else lies on its disk, by place.
+    """
+
+    def __init__(
+        self, facts: Facts, cloud: Mapping[str, str], bridge: str, gateway: str, files: Mapping[str, bytes]
+    ) -> None:
+        self.facts, self.cloud, self.bridge, self.gateway = facts, cloud, bridge, gateway
         self.folder = PRETEND / "machines" / facts.id
-        self.wire = f"v{facts.id[-12:]}"
+        # A device's name has 15 letters at most.
+        self.wire = f"v{hashlib.sha256(facts.id.encode()).hexdigest()[:12]}"
         self.process: subprocess.Popen[bytes] | None = None
         self.wanted = False  # whether the cloud has it on; when it goes off by itself, that was a shutdown
-        for name in ("upper", "work", "root", "disk"):
+        for name in ("upper", "work", "root", "disk", "files"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "user-data").write_text(facts.user_data)
         (self.folder / "key").write_text(facts.key)
+        for place, content in files.items():
+            file = self.folder / "files" / place.lstrip("/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
 
     def start(self) -> None:
         """Switch it on: its first process waits for the wire, sets up files and network, then is sshd."""
@@ -86,7 +108,8 @@ class Machine:
             "UV": uv() or "",
             "HIDDEN": ":".join(map(str, needed())),
             "CHECKOUT": str(ROOT),
-            "CLOUD": " ".join(f"{k}={v}" for k, v in variables(self.endpoint).items()),
+            "CLOUD": " ".join(f"{k}={v}" for k, v in variables(self.cloud).items()),
+            "EVERY_BOOT": "yes" if self.facts.every_boot else "",
         }
         self.wanted = True
         self.process = subprocess.Popen(

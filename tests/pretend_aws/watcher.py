@@ -1,35 +1,53 @@
-"""What happens in the real AWS by itself: machines start and end with their state, power-off has its effect, and
-schedules fire. moto keeps the books alone.
+"""What happens in a real cloud by itself: machines start and end with their state, and power-off has its effect. Who
+keeps the books has no machines.
 """
 
-import base64
-import json
-import re
 import sys
 import threading
 import traceback
-from datetime import UTC, datetime
-from typing import Any
-
-import boto3
+from collections.abc import Mapping
+from typing import Protocol
 
 from tests.pretend_aws.machine import Facts, Machine
 
 PERIOD = 0.3
-REGION = "us-east-1"  # machines of other regions are there on paper alone: moto gives all regions the same addresses
+
+
+class Books(Protocol):
+    """What a cloud says of its machines."""
+
+    def read(self) -> dict[str, bool]:
+        """Return which machines there are, and whether each is to run; first what is due happens."""
+
+    def facts(self, name: str) -> Facts:
+        """Gather what a machine that was read of gets to know at its boot."""
+
+    def powered_off(self, name: str) -> None:
+        """Apply what is to happen when a machine shuts itself down."""
 
 
 class Watcher(threading.Thread):
-    """Looks at moto three times a second."""
+    """Looks at the books three times a second.
 
-    def __init__(self, moto: str, endpoint: str, bridge: str, gateway: str) -> None:
+    Args:
+        books: of the cloud.
+        cloud: see `machine.variables`.
+        bridge: see `Machine`.
+        gateway: see `Machine`.
+        files: see `Machine`.
+    """
+
+    def __init__(
+        self,
+        books: Books,
+        cloud: Mapping[str, str],
+        bridge: str,
+        gateway: str,
+        files: Mapping[str, bytes] | None = None,
+    ) -> None:
         super().__init__(daemon=True)
-        self.endpoint, self.bridge, self.gateway = endpoint, bridge, gateway
-        session = boto3.Session("pretended", "pretended", region_name=REGION)
-        self.ec2 = session.client("ec2", endpoint_url=moto)
-        self.scheduler = session.client("scheduler", endpoint_url=moto)
+        self.books, self.cloud, self.bridge, self.gateway, self.files = books, cloud, bridge, gateway, files or {}
         self.machines: dict[str, Machine] = {}
-        self.fired: set[tuple[str, str]] = set()
         self.lock = threading.RLock()
         self.ended = threading.Event()
 
@@ -51,64 +69,30 @@ class Watcher(threading.Thread):
 
     def look(self) -> None:
         """Compare what the cloud says with what runs."""
-        pages = self.ec2.get_paginator("describe_instances").paginate()
-        there = [i for page in pages for reservation in page["Reservations"] for i in reservation["Instances"]]
-        for instance in there:
-            self.follow(instance)
-        for name in self.machines.keys() - {instance["InstanceId"] for instance in there}:
-            self.machines.pop(name).stop()  # the books have been thrown away
-        self.fire(datetime.now(UTC))
+        there = self.books.read()
+        for name, runs in there.items():
+            self.follow(name, runs)
+        for name in self.machines.keys() - there.keys():
+            self.machines.pop(name).stop()  # it was deleted, or the books have been thrown away
 
-    def follow(self, instance: dict[str, Any]) -> None:
+    def follow(self, name: str, runs: bool) -> None:
         """Start a machine that is to run, stop one that is not, and tell the cloud of one that has gone off."""
-        name, state = instance["InstanceId"], instance["State"]["Name"]
         machine = self.machines.get(name)
-        if state != "running":
+        if not runs:
             if machine and machine.wanted:
                 machine.stop()
         elif machine is None:
-            self.machines[name] = machine = Machine(self.facts(instance), self.endpoint, self.bridge, self.gateway)
+            self.machines[name] = machine = self.make(name)
             machine.start()
         elif not machine.wanted:
             machine.start()
         elif not machine.on:
-            self.powered_off(name, machine)
+            machine.stop()
+            self.books.powered_off(name)
 
-    def powered_off(self, name: str, machine: Machine) -> None:
-        """Apply what is to happen when a machine shuts itself down."""
-        machine.stop()
-        told = self.ec2.describe_instance_attribute(InstanceId=name, Attribute="instanceInitiatedShutdownBehavior")
-        if told["InstanceInitiatedShutdownBehavior"]["Value"] == "terminate":
-            self.ec2.terminate_instances(InstanceIds=[name])
-        else:
-            self.ec2.stop_instances(InstanceIds=[name])
-
-    def facts(self, instance: dict[str, Any]) -> Facts:
-        """Gather what a machine gets to know at its boot."""
-        name = instance["InstanceId"]
-        told = self.ec2.describe_instance_attribute(InstanceId=name, Attribute="userData")
-        user_data = base64.b64decode(told.get("UserData", {}).get("Value", "")).decode()
-        key = ""
-        if instance.get("KeyName"):
-            pairs = self.ec2.describe_key_pairs(KeyNames=[instance["KeyName"]], IncludePublicKey=True)["KeyPairs"]
-            key = pairs[0].get("PublicKey", "")
-        address, public = instance["PrivateIpAddress"], instance.get("PublicIpAddress", "")
-        return Facts(name, address, public, key, user_data, instance["ImageId"])
-
-    def fire(self, now: datetime) -> None:
-        """Carry out EventBridge's one-off schedules whose time has come; only what ends machines is known here."""
-        for listed in self.scheduler.list_schedules()["Schedules"]:
-            told = self.scheduler.get_schedule(Name=listed["Name"], GroupName=listed["GroupName"])
-            at = re.fullmatch(r"at\((.*)\)", told["ScheduleExpression"])
-            key = (told["Name"], told["ScheduleExpression"])
-            if not at or told.get("State") == "DISABLED" or key in self.fired:
-                continue
-            if datetime.fromisoformat(at[1]).replace(tzinfo=UTC) <= now:
-                self.fired.add(key)
-                if told["Target"]["Arn"].endswith("ec2:terminateInstances"):
-                    self.ec2.terminate_instances(**json.loads(told["Target"]["Input"]))
-                if told.get("ActionAfterCompletion") == "DELETE":
-                    self.scheduler.delete_schedule(Name=told["Name"], GroupName=listed["GroupName"])
+    def make(self, name: str) -> Machine:
+        """A machine as it is delivered."""
+        return Machine(self.books.facts(name), self.cloud, self.bridge, self.gateway, self.files)
 
     def running(self) -> list[dict[str, object]]:
         """Tell of the machines that are on."""

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.pretend_aws.catalog import write_images
-from tests.pretend_aws.launch import environment
+from tests.pretend_aws.launch import cloud_variables, environment
 from tests.pretend_aws.layers import PRETEND, own_files, run
 
 GATEWAY = "172.31.255.1"  # inside moto's default VPC, outside its subnets
@@ -30,29 +30,31 @@ def main(arguments: Sequence[str]) -> int:
     """Make the world, then run a shell, a command, or serve until stdin ends."""
     signal.signal(signal.SIGINT, lambda *_: None)  # the command's own affair
     own_files()
-    own_network()
+    own_network(f"{GATEWAY}/16")
     child = os.fork()
     if child:
         return bury(child)
     with moto():
+        from tests.pretend_aws.books import AwsBooks
         from tests.pretend_aws.proxy import serve
         from tests.pretend_aws.watcher import Watcher
 
-        watcher = Watcher(MOTO, ENDPOINT, BRIDGE, GATEWAY)
+        watcher = Watcher(AwsBooks(MOTO), cloud_variables(ENDPOINT), BRIDGE, GATEWAY)
         watcher.start()
         server = serve(GATEWAY, 5000, MOTO, watcher)
-        env = environment(ENDPOINT, str(PRETEND / "home")) | {"TMPDIR": str(PRETEND / "tmp")}
-        code = occupy(arguments, env)
+        code = occupy(arguments, cloud_variables(ENDPOINT), ENDPOINT, "AWS")
         server.shutdown()
         watcher.stop()
     return code
 
 
-def own_network() -> None:
-    """A bridge that the machines hang on; there is no way out of it."""
+def own_network(address: str) -> None:
+    """A bridge that the machines hang on, with our own address and its network; there is no way out of it."""
     run("ip", "link", "set", "lo", "up")
-    run("ip", "link", "add", BRIDGE, "type", "bridge")
-    run("ip", "address", "add", f"{GATEWAY}/16", "dev", BRIDGE)
+    # An address of its own; else it has that of one of the machines, and another when that is gone, which others would
+    # find out by and by.
+    run("ip", "link", "add", BRIDGE, "address", "02:00:00:00:00:01", "type", "bridge")
+    run("ip", "address", "add", address, "dev", BRIDGE)
     run("ip", "link", "set", BRIDGE, "up")
     # So that what a machine sends to the world outside is refused at once, where it would be waited for otherwise.
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
@@ -102,15 +104,23 @@ def answers(url: str) -> bool:
     return True
 
 
-def occupy(arguments: Sequence[str], env: dict[str, str]) -> int:
-    """Run what was asked for, to its end."""
+def occupy(arguments: Sequence[str], variables: dict[str, str], endpoint: str, cloud: str) -> int:
+    """Run what was asked for, to its end.
+
+    Args:
+        arguments: `--serve`, a command, or none for a shell.
+        variables: what leads a process to the pretended cloud.
+        endpoint: that cloud's address.
+        cloud: its name.
+    """
+    env = environment(variables, str(PRETEND / "home")) | {"TMPDIR": str(PRETEND / "tmp")}
     if arguments[:1] == ["--serve"]:
-        print(json.dumps({"endpoint": ENDPOINT, "home": env["HOME"]}), flush=True)
+        print(json.dumps({"endpoint": endpoint, "home": env["HOME"], "variables": variables}), flush=True)
         sys.stdin.read()
         return 0
     if arguments:
         return subprocess.run(arguments, env=env, check=False).returncode
-    print(f"AWS is pretended at {ENDPOINT}; the machines' logs are in {PRETEND}/machines. `exit` ends everything.")
+    print(f"{cloud} is pretended at {endpoint}; the machines' logs are in {PRETEND}/machines. `exit` ends everything.")
     os.environ.clear()
     os.environ.update(env)
     return os.waitstatus_to_exitcode(pty.spawn([os.environ.get("SHELL", "/bin/bash")]))

@@ -10,6 +10,8 @@ discovery document of its interface, and so is every answer. Failures can be inj
 """
 
 import json
+import ssl
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -46,9 +48,10 @@ class Double:
 
     Args:
         delay: seconds until an operation has finished.
+        address: where it listens.
     """
 
-    def __init__(self, delay: float = 0.0) -> None:
+    def __init__(self, delay: float = 0.0, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.accounts, self.storage = Accounts(PROJECT), Storage()
         self.compute = Compute(PROJECT, delay, self.accounts.accounts)
         self.calls: list[tuple[str, Json, Any]] = []
@@ -56,9 +59,11 @@ class Double:
         self.faults: dict[str, Fault] = {}
         self.before: dict[str, Callable[[], None]] = {}
         self.revoked = False
-        self.machine = ""
+        # Which machine asks, by its address, and what a test has to say at /pretend/...
+        self.asks: Callable[[str], str] = lambda _: ""
+        self.order: Callable[[str, Any], Any] | None = None
         self.authority = Authority()
-        self.server = Server(("127.0.0.1", 0), self)
+        self.server = Server(address, self)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -72,35 +77,55 @@ class Double:
 
     def environment(self, folder: Path) -> dict[str, str]:
         """The environment in which a process talks to the double, its credentials' file in `folder`."""
-        certificates = self.authority.write(folder / "double.pem")
-        proxy = f"http://127.0.0.1:{self.server.server_port}"
         return {
+            **self.way(self.authority.write(folder / "double.pem")),
             "GOOGLE_APPLICATION_CREDENTIALS": str(login(folder / "login.json")),
             "GOOGLE_CLOUD_PROJECT": PROJECT,
             "NO_GCE_CHECK": "true",
+            "CLOUDSDK_CONFIG": str(folder),
+        }
+
+    def way(self, certificates: Path) -> dict[str, str]:
+        """The variables that lead a process here when it asks for Google; the file is that of `Authority.write`."""
+        proxy = f"http://{self.here}"
+        return {
             "https_proxy": proxy,
             "HTTPS_PROXY": proxy,
             "no_proxy": "127.0.0.1,localhost",
             "HTTPLIB2_CA_CERTS": str(certificates),
             "REQUESTS_CA_BUNDLE": str(certificates),
             "SSL_CERT_FILE": str(certificates),
-            "CLOUDSDK_CONFIG": str(folder),
         }
 
-    def inside(self, machine: str) -> dict[str, str]:
+    def inside(self, machine: str = "") -> dict[str, str]:
         """The environment within a machine: its metadata server, and Compute Engine without a proxy."""
-        self.machine = machine
-        here = f"127.0.0.1:{self.server.server_port}"
-        return {"GCE_METADATA_HOST": here, "FIFTY_COMPUTE_URL": f"http://{here}/compute/v1"}
-
-    def metadata(self, path: str) -> tuple[int, str, bytes]:
-        """What a machine's metadata server tells."""
-        told = {
-            "instance/name": self.machine,
-            "project/project-id": PROJECT,
-            "instance/service-accounts/default/token": json.dumps({"access_token": TOKEN}),
+        if machine:
+            self.asks = lambda _: machine
+        return {
+            "GCE_METADATA_HOST": self.here,
+            "GCE_METADATA_IP": self.here,
+            "FIFTY_COMPUTE_URL": f"http://{self.here}/compute/v1",
         }
-        return 200, "text/plain", told[path.removeprefix("/computeMetadata/v1/")].encode()
+
+    @property
+    def here(self) -> str:
+        """Where it listens."""
+        host, port = self.server.server_address[:2]
+        return f"{host!s}:{port}"
+
+    def metadata(self, path: str, caller: str) -> tuple[int, str, bytes]:
+        """What the metadata server tells a machine that calls from an address."""
+        account = {"email": "default", "aliases": ["default"], "scopes": ["https://www.googleapis.com/auth/compute"]}
+        token = {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}
+        told = {
+            "instance/name": self.asks(caller),
+            "project/project-id": PROJECT,
+            "instance/service-accounts/default/": json.dumps(account),
+            "instance/service-accounts/default/token": json.dumps(token),
+        }
+        found = told.get(path.removeprefix("/computeMetadata/v1/"))
+        kind = "application/json" if (found or "").startswith("{") else "text/plain"
+        return (404, kind, b"") if found is None else (200, kind, found.encode())
 
     def fail(self, method: str, status: int, reason: str, message: str = "injected", **how: Any) -> None:
         """Have the next calls of a method, as `compute.instances.insert`, fail."""
@@ -127,11 +152,18 @@ class Double:
         members = [member for binding in bindings for member in binding["members"] if "gserviceaccount" in member]
         return sorted([*things, *accounts, *members])
 
-    def answer(self, host: str, verb: str, target: str, headers: Any, content: bytes) -> tuple[int, str, bytes]:
-        """Answer one request."""
+    def answer(
+        self, host: str, verb: str, target: str, headers: Any, content: bytes, caller: str = ""
+    ) -> tuple[int, str, bytes]:
+        """Answer one request; `caller` is the address that it comes from."""
         url = urlsplit(target)
+        if url.path == "/":  # whether there is a metadata server
+            return 200, "text/plain", b""
         if url.path.startswith("/computeMetadata/"):
-            return self.metadata(url.path)
+            return self.metadata(url.path, caller)
+        if self.order and url.path.startswith("/pretend/"):
+            told = self.order(url.path.removeprefix("/pretend/"), json.loads(content or b"null"))
+            return 200, "application/json", json.dumps(told).encode()
         if host == "oauth2.googleapis.com":
             return self.token()
         if host == "openidconnect.googleapis.com":
@@ -252,7 +284,13 @@ class Handler(BaseHTTPRequestHandler):
         self.host = self.path.rsplit(":")[0]
         self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         self.rfile.close()
-        plain, self.connection = self.connection, self.server.double.authority.wrap(self.connection)
+        plain = self.connection
+        try:
+            self.connection = self.server.double.authority.wrap(plain)
+        except ssl.SSLError as error:  # it wants none of Google's, or trusts nobody here
+            print(f"{self.client_address[0]} asked for {self.host}: {error}", file=sys.stderr)
+            self.close_connection = True
+            return
         plain.detach()
         self.request = self.connection
         self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", 0)
@@ -261,8 +299,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer a request."""
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status, kind, body = self.server.double.answer(self.host, self.command, self.path, self.headers, content)
+        status, kind, body = self.server.double.answer(
+            self.host, self.command, self.path, self.headers, content, self.client_address[0]
+        )
         self.send_response(status)
+        self.send_header("Metadata-Flavor", "Google")
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
