@@ -9,7 +9,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -194,6 +194,11 @@ class _ClusterPlanner(Planner):
         except RayError as error:
             raise Fault(f"the cohorts could not be planned: {_first_line(error)}") from None
         return planned
+
+    def stop(self) -> None:
+        with suppress(RayError):  # the cluster is gone, and whoever waits is told so
+            if self._planned is not None:
+                ray.cancel(self._planned)
 
 
 def _plan(order: Order, machine: MachineConfig, given: Away, gpu: bool) -> Planned:

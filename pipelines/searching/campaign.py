@@ -16,6 +16,9 @@ from pipelines.searching.recorder import Recorder
 from pipelines.searching.trial import OVER
 from pipelines.stage import Stage
 
+# A cluster that is gone may answer whoever waits for its plan late, or never.
+STOP_SECONDS = 5.0
+
 
 class Campaign:
     """Takes a search through its generations: plans each, or reads the plan, and has its cohorts trained."""
@@ -85,7 +88,7 @@ class Campaign:
                 train(_one_by_one(first, pending))
         finally:
             self._planner.stop()
-            thread.join()
+            thread.join(STOP_SECONDS)
         missing = [trial.index for trial in recorder.trials.values() if trial.status not in OVER]
         if missing or self._drawn is not None:
             raise Fault(f"Ray Tune returned before {len(missing)} of the trials were done; the search is incomplete")
