@@ -11,7 +11,6 @@ from tests.pretend_aws.launch import why_not
 
 # The longest first, so that none is left to the end; a process is given two tests at a time, and so one of these.
 LONGEST = (
-    "test_on_google_a_job_brings_a_worker_and_another_when_that_is_taken_away",
     "test_ray_up_by_hand",
     "test_more_time_and_then_a_head_that_hangs",
     "test_every_set_up_of_a_worker_fails",
@@ -21,6 +20,7 @@ LONGEST = (
     "test_on_google_the_head_vanishes_and_the_worker_deletes_itself",
     "test_the_driver_is_killed",
     "test_a_job_brings_a_worker_and_all_of_it_ends_by_itself",
+    "test_on_google_a_job_brings_a_worker_and_all_of_it_ends_by_itself",
     "test_the_monitor_is_killed",
     "test_no_spot_machine_is_to_be_had",
 )

@@ -10,14 +10,11 @@ discovery document of its interface, and so is every answer. Failures can be inj
 """
 
 import json
-import ssl
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from email import message_from_bytes, policy
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests.infra.gcp.accounts import Accounts, Storage
 from tests.infra.gcp.compute import Compute
 from tests.infra.gcp.discovery import Json, Method, find
+from tests.infra.gcp.serving import Server
 from tests.infra.gcp.things import ApiError
 from tests.infra.gcp.tls import Authority, login
 
@@ -63,7 +61,7 @@ class Double:
         self.asks: Callable[[str], str] = lambda _: ""
         self.order: Callable[[str, Any], Any] | None = None
         self.authority = Authority()
-        self.server = Server(address, self)
+        self.server = Server(address, self.authority, self.answer)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -87,7 +85,7 @@ class Double:
 
     def way(self, certificates: Path) -> dict[str, str]:
         """The variables that lead a process here when it asks for Google; the file is that of `Authority.write`."""
-        proxy = f"http://{self.here}"
+        proxy = f"http://{self.server.here}"
         return {
             "https_proxy": proxy,
             "HTTPS_PROXY": proxy,
@@ -102,16 +100,10 @@ class Double:
         if machine:
             self.asks = lambda _: machine
         return {
-            "GCE_METADATA_HOST": self.here,
-            "GCE_METADATA_IP": self.here,
-            "FIFTY_COMPUTE_URL": f"http://{self.here}/compute/v1",
+            "GCE_METADATA_HOST": self.server.here,
+            "GCE_METADATA_IP": self.server.here,
+            "FIFTY_COMPUTE_URL": f"http://{self.server.here}/compute/v1",
         }
-
-    @property
-    def here(self) -> str:
-        """Where it listens."""
-        host, port = self.server.server_address[:2]
-        return f"{host!s}:{port}"
 
     def metadata(self, path: str, caller: str) -> tuple[int, str, bytes]:
         """What the metadata server tells a machine that calls from an address."""
@@ -252,64 +244,3 @@ def upload(headers: Any, content: bytes) -> bytes:
         return content
     whole = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + content, policy=policy.HTTP)
     return bytes(list(whole.iter_parts())[-1].get_payload(decode=True))
-
-
-class Server(ThreadingHTTPServer):
-    """Listens on loopback."""
-
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, address: tuple[str, int], double: Double) -> None:
-        super().__init__(address, Handler)
-        self.double = double
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Speaks HTTP, first as a proxy and then as the host that was asked for."""
-
-    server: Server
-    protocol_version = "HTTP/1.1"
-    host = "compute.googleapis.com"  # unless the client says which, by asking for a way there
-    timeout = 30
-    disable_nagle_algorithm = True
-
-    def finish(self) -> None:
-        """Close what `do_CONNECT` has made, too."""
-        super().finish()
-        self.connection.close()
-
-    def do_CONNECT(self) -> None:
-        """Become the host that the client wants to reach."""
-        self.host = self.path.rsplit(":")[0]
-        self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        self.rfile.close()
-        plain = self.connection
-        try:
-            self.connection = self.server.double.authority.wrap(plain)
-        except ssl.SSLError as error:  # it wants none of Google's, or trusts nobody here
-            print(f"{self.client_address[0]} asked for {self.host}: {error}", file=sys.stderr)
-            self.close_connection = True
-            return
-        plain.detach()
-        self.request = self.connection
-        self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", 0)
-        self.close_connection = False
-
-    def do_GET(self) -> None:
-        """Answer a request."""
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status, kind, body = self.server.double.answer(
-            self.host, self.command, self.path, self.headers, content, self.client_address[0]
-        )
-        self.send_response(status)
-        self.send_header("Metadata-Flavor", "Google")
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
