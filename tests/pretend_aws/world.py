@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,12 +28,20 @@ READY = 60.0  # seconds that moto may take
 
 def main(arguments: Sequence[str]) -> int:
     """Make the world, then run a shell, a command, or serve until stdin ends."""
+    return inhabit(f"{GATEWAY}/16", lambda: play(arguments))
+
+
+def inhabit(address: str, play: Callable[[], int]) -> int:
+    """Make files and network, and have a cloud played in there; `address` is the person's, with the network's size."""
     signal.signal(signal.SIGINT, lambda *_: None)  # the command's own affair
     own_files()
-    own_network(f"{GATEWAY}/16")
+    own_network(address)
     child = os.fork()
-    if child:
-        return bury(child)
+    return bury(child) if child else play()
+
+
+def play(arguments: Sequence[str]) -> int:
+    """Play AWS."""
     with moto():
         from tests.pretend_aws.books import AwsBooks
         from tests.pretend_aws.proxy import serve

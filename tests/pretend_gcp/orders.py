@@ -4,7 +4,6 @@ order     {"order": "cut", "machine": "ray-main-..."}      or uncut, reboot, fre
 preempt   {"machine": "ray-main-..."}                      a spot machine is taken away
 vanish    {"machine": "ray-main-..."}                      a machine is deleted, as by a hand in the console
 advance   {"seconds": 3600}                                the cloud's clock, not the machines'
-fail      {"method": "compute.instances.insert", "status": 503, "reason": "backendError", "times": 1}
 machines  every machine that runs: its id, first process and address
 left      all that would be nobody's after a `fifty down`
 objects   what is in the buckets
@@ -46,9 +45,6 @@ class Orders:
 
     def advance(self, seconds: float) -> None:
         self.double.compute.advance(timedelta(seconds=seconds))
-
-    def fail(self, method: str, status: int, reason: str, times: int = 1) -> None:
-        self.double.fail(method, status, reason, times=times)
 
     def machines(self) -> list[dict[str, object]]:
         return self.watcher.running()

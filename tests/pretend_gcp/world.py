@@ -3,14 +3,12 @@
 python -m tests.pretend_gcp.world [--serve | command ...]      # started by launch.py alone
 """
 
-import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.pretend_aws.layers import PRETEND, own_files
-from tests.pretend_aws.world import BRIDGE, bury, occupy, own_network
+from tests.pretend_aws.layers import PRETEND
+from tests.pretend_aws.world import BRIDGE, inhabit, occupy
 
 GATEWAY = "10.128.255.1"  # the double gives machines addresses below
 PORT = 5000
@@ -20,12 +18,11 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 def main(arguments: Sequence[str]) -> int:
     """Make the world, then run a shell, a command, or serve until stdin ends."""
-    signal.signal(signal.SIGINT, lambda *_: None)  # the command's own affair
-    own_files()
-    own_network(f"{GATEWAY}/16")
-    child = os.fork()
-    if child:
-        return bury(child)
+    return inhabit(f"{GATEWAY}/16", lambda: play(arguments))
+
+
+def play(arguments: Sequence[str]) -> int:
+    """Play Google Cloud."""
     from tests.infra.gcp.double import Double
     from tests.pretend_aws.watcher import Watcher
     from tests.pretend_gcp.books import GcpBooks
